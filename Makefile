@@ -1,0 +1,74 @@
+# The course's commands. `make` alone lists them.
+PYTHON ?= python3
+LAB_FLAGS ?=
+
+BIN := .venv/bin
+BENCH := .venv-bench/bin
+PIP_INSTALL := -m pip install --disable-pip-version-check --constraint constraints.txt
+# JupyterLab refuses to run as root without being told.
+AS_ROOT := $(shell [ "$$(id -u)" -ne 0 ] || echo --allow-root)
+
+# Says what is wrong with $(PYTHON), and what to do, before anything is made.
+NAME_ONE := or name one with PYTHON=/path/to/python3
+define CHECK_PYTHON
+@command -v "$(PYTHON)" >/dev/null || { \
+  echo "There is no '$(PYTHON)' here. Install Python 3.11 or newer, $(NAME_ONE)." >&2; exit 1; }
+@"$(PYTHON)" -c 'import sys; sys.version_info >= (3, 11) or sys.exit("The course needs Python 3.11 or newer; %s is %s. Install a newer one, $(NAME_ONE)." % (sys.executable, sys.version.split()[0]))'
+@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+  echo "'$(PYTHON)' cannot make a virtual environment. On Debian or Ubuntu: sudo apt install python3-venv" >&2; exit 1; }
+endef
+
+.DEFAULT_GOAL := help
+.PHONY: help lab test build demo bench lint clean
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo 'PYTHON=/path/to/python3 chooses the Python.'
+	@echo 'LAB_FLAGS="--no-browser --port 9999" goes to JupyterLab.'
+
+lab: .venv/.course ## set up, build the notebooks, open JupyterLab on the course
+	$(BIN)/autograder build
+	cd course && PATH="$(CURDIR)/$(BIN):$$PATH" \
+	  JUPYTER_CONFIG_PATH="$(CURDIR)/course$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \
+	  exec jupyter lab $(AS_ROOT) $(LAB_FLAGS)
+
+test: .venv/.test ## set up and run every test
+	$(BIN)/python -m pytest
+
+build: .venv/.course ## build course/release and the recorded answers
+	$(BIN)/autograder build
+
+demo: .venv/.course ## grade a class of example submissions, from release to feedback
+	$(BIN)/autograder demo
+
+bench: .venv-bench/.installed ## time the solutions beside the libraries, in their own environment
+	$(BENCH)/python -m benchmarks.linear_attention
+
+lint: .venv/.test ## check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean: ## remove the environments and caches; notebooks and grades stay
+	rm -rf .venv .venv-bench build *.egg-info .pytest_cache .ruff_cache .hypothesis course/.build
+
+# Each stamp is written last, so a set-up that failed half-way is done again.
+.venv/.created .venv-bench/.created:
+	$(CHECK_PYTHON)
+	"$(PYTHON)" -m venv --clear $(@D)
+	$(@D)/bin/python $(PIP_INSTALL) --upgrade pip
+	@touch $@
+
+.venv/.course: .venv/.created pyproject.toml constraints.txt
+	$(BIN)/python $(PIP_INSTALL) --build-constraint constraints.txt --editable .
+	@touch $@
+
+.venv/.test: .venv/.created pyproject.toml constraints.txt
+	$(BIN)/python $(PIP_INSTALL) --build-constraint constraints.txt --editable '.[test]'
+	@touch .venv/.course $@
+
+# torch first, at its pin: no peer can then bring another build of it.
+.venv-bench/.installed: .venv-bench/.created pyproject.toml constraints.txt
+	$(BENCH)/python $(PIP_INSTALL) torch
+	$(BENCH)/python $(PIP_INSTALL) --build-constraint constraints.txt --editable '.[bench]'
+	@touch $@

@@ -1,0 +1,1 @@
+"""Exercises, the check a notebook calls, the build, and grading."""

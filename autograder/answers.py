@@ -1,0 +1,116 @@
+"""The reference's and the mistakes' answers: computed where solutions/ is, recorded for students.
+
+A student's environment need not hold solutions/. The build records, for the public cases, what
+the reference and each mistake answer; `check` compares with these.
+"""
+
+import json
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from autograder.exercise import PUBLIC_SEED, Exercise, Inputs, Raised
+from autograder.exercises import exercises_of
+from autograder.judge import Answers, KnownMistake
+from autograder.probes import run_probe
+
+RECORDED = Path(__file__).parent / "recorded"
+_SEPARATOR = "|"
+
+
+def _in_float64(inputs: Inputs) -> Inputs:
+    return {
+        name: value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
+        for name, value in inputs.items()
+    }
+
+
+def reference_answers(exercise: Exercise, cases: dict[str, Inputs]) -> Answers:
+    """What the reference answers, computed in float64. Raises RuntimeError if it fails."""
+    function = getattr(import_module(f"solutions.{exercise.topic}"), exercise.name)
+    double = {name: _in_float64(inputs) for name, inputs in cases.items()}
+    answers, _ = run_probe(exercise, function, double)
+    for name, answer in answers.items():
+        if isinstance(answer, Raised):
+            raise RuntimeError(f"the reference of {exercise.name} fails on case {name}: {answer}")
+    return answers
+
+
+def mistake_answers(exercise: Exercise, cases: dict[str, Inputs]) -> tuple[KnownMistake, ...]:
+    """What each declared mistake answers."""
+    from solutions.mistakes import mistakes_of
+
+    return tuple(
+        KnownMistake(m.name, m.explanation, run_probe(exercise, m.function, cases)[0], m.random)
+        for m in mistakes_of(exercise.topic, exercise.name)
+    )
+
+
+def record(topic: str) -> bytes:
+    """The answers of all exercises of a topic on the public cases, as one safetensors file.
+
+    Tensors are called exercise|who|case|name, where who is "reference" or a mistake's name;
+    what is known of the mistakes, and exceptions, are JSON in the header.
+    """
+    tensors: dict[str, Tensor] = {}
+    exceptions: dict[str, dict[str, str]] = {}
+    mistakes_by_exercise: dict[str, list[dict[str, str | bool]]] = {}
+    for exercise in exercises_of(topic).values():
+        cases = exercise.draw_cases(PUBLIC_SEED)
+        mistakes = mistake_answers(exercise, cases)
+        mistakes_by_exercise[exercise.name] = [
+            {"name": m.name, "explanation": m.explanation, "random": m.random} for m in mistakes
+        ]
+        everyone = {"reference": reference_answers(exercise, cases)}
+        everyone |= {m.name: m.answers for m in mistakes}
+        for who, answers in everyone.items():
+            for case, answer in answers.items():
+                key = _SEPARATOR.join((exercise.name, who, case))
+                if isinstance(answer, Raised):
+                    exceptions[key] = {"kind": answer.kind, "message": answer.message}
+                    continue
+                for name, tensor in answer.items():
+                    stored = tensor.float() if tensor.dtype == torch.float64 else tensor
+                    tensors[key + _SEPARATOR + name] = stored.contiguous().clone()
+    header = {
+        "exceptions": json.dumps(exceptions, sort_keys=True),
+        "mistakes": json.dumps(mistakes_by_exercise, sort_keys=True),
+    }
+    return save(dict(sorted(tensors.items())), metadata=header)
+
+
+@cache
+def _read(topic: str) -> tuple[dict[str, dict[str, Answers]], dict[str, list[dict]]]:
+    path = RECORDED / f"{topic}.safetensors"
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing: run `autograder build` to record the answers")
+    found: dict[str, dict[str, Answers]] = {}
+    with safe_open(path, framework="pt") as file:
+        for key in file.keys():  # noqa: SIM118, it is no dictionary
+            exercise, who, case, name = key.split(_SEPARATOR)
+            answers = found.setdefault(exercise, {}).setdefault(who, {})
+            answers.setdefault(case, {})[name] = file.get_tensor(key)
+        header = file.metadata()
+    for key, error in json.loads(header["exceptions"]).items():
+        exercise, who, case = key.split(_SEPARATOR)
+        found[exercise].setdefault(who, {})[case] = Raised(**error)
+    return found, json.loads(header["mistakes"])
+
+
+def recorded_answers(exercise: Exercise) -> tuple[Answers, tuple[KnownMistake, ...]]:
+    """The reference's and the mistakes' answers on the public cases, without solutions/.
+
+    Raises FileNotFoundError if they were never recorded.
+    """
+    found, mistakes_by_exercise = _read(exercise.topic)
+    everyone = found[exercise.name]
+    mistakes = tuple(
+        KnownMistake(answers=everyone[mistake["name"]], **mistake)
+        for mistake in mistakes_by_exercise[exercise.name]
+    )
+    return everyone["reference"], mistakes

@@ -1,0 +1,41 @@
+"""Inputs that many exercises draw."""
+
+import torch
+from torch import Generator, Tensor
+
+from autograder.exercise import Inputs
+
+COST_SIZES = [256, 512, 1024]
+COST_DIM = 8
+
+
+def normal(generator: Generator, *shape: int, scale: float = 1.0) -> Tensor:
+    """Independent normal numbers with standard deviation `scale`."""
+    return torch.randn(*shape, generator=generator) * scale
+
+
+def attention_case(
+    generator: Generator, n_q: int, n_k: int, d: int, e: int, scale: float = 1.0, **more: object
+) -> Inputs:
+    """Queries and keys (2, 2, n, d), values (2, 2, n_k, e), and a cotangent for the output."""
+    return {
+        "q": normal(generator, 2, 2, n_q, d, scale=scale),
+        "k": normal(generator, 2, 2, n_k, d, scale=scale),
+        "v": normal(generator, 2, 2, n_k, e),
+        "cotangent": normal(generator, 2, 2, n_q, e),
+        **more,
+    }
+
+
+def cost_case(largest_per_token: int, **more: object) -> Inputs:
+    """Sizes to count the cost at, and the elements that the largest tensor may have at each."""
+    return {
+        "sizes": COST_SIZES,
+        "largest_allowed": [largest_per_token * n for n in COST_SIZES],
+        **more,
+    }
+
+
+def cost_tensors(n: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values (1, 1, n, COST_DIM): a bound is so many elements for each token."""
+    return tuple(torch.randn(3, 1, 1, n, COST_DIM, generator=Generator().manual_seed(n)))

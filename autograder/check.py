@@ -1,0 +1,43 @@
+"""`check(function)`: what a notebook calls under each exercise."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from autograder.answers import recorded_answers
+from autograder.exercise import PUBLIC_SEED, Exercise
+from autograder.exercises import all_exercises
+from autograder.judge import judge
+from autograder.probes import run_probe
+from autograder.report import Report
+
+
+def check(function: Callable) -> Report:
+    """Check a function against the public cases of the exercise that it is called after.
+
+    Works without solutions/. Raises ValueError if it belongs to no exercise.
+    """
+    caller = inspect.currentframe().f_back
+    return check_exercise(_exercise_of(function, caller.f_globals), function)
+
+
+def check_exercise(exercise: Exercise, function: Callable) -> Report:
+    """Check a function against the public cases of `exercise`."""
+    expected, mistakes = recorded_answers(exercise)
+    cases = exercise.draw_cases(PUBLIC_SEED)
+    answers, printed = run_probe(exercise, function, cases)
+    return judge(exercise, cases, answers, expected, mistakes, printed)
+
+
+def _exercise_of(function: Any, namespace: dict[str, Any]) -> Exercise:
+    exercises = all_exercises()
+    # By the variable it is bound to first: a wrapped function (torch.compile, functools.partial)
+    # need not know its name.
+    bound = [name for name in exercises if namespace.get(name) is function]
+    name = bound[0] if len(bound) == 1 else getattr(function, "__name__", "")
+    if name not in exercises:
+        raise ValueError(
+            f"check() does not know {function!r}. Give it one of the functions of an exercise: "
+            + ", ".join(exercises)
+        )
+    return exercises[name]

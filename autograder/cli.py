@@ -1,0 +1,54 @@
+"""The command `autograder`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+
+
+@app.command()
+def build(
+    force: Annotated[bool, typer.Option(help="Build although nothing has changed.")] = False,
+) -> None:
+    """Build the notebooks from their Markdown and solutions, and record the answers."""
+    from autograder.build import SourceError
+    from autograder.build import build as build_all
+
+    try:
+        for line in build_all(force=force):
+            typer.echo(line)
+    except SourceError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+@app.command()
+def check(notebook: Annotated[Path, typer.Argument(help="A notebook, solved or not.")]) -> None:
+    """Run a notebook and print its exercises and points."""
+    from autograder.run_notebook import NotebookError, run_and_report
+
+    try:
+        run_and_report(notebook)
+    except NotebookError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path | None, typer.Argument(help="Where; a new folder by default.")] = None,
+) -> None:
+    """Release, collect, autograde and return five example submissions in a throw-away class."""
+    from autograder.demo import run_demo
+
+    run_demo(folder)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine has, and what is missing, with the fix."""
+    from autograder.doctor import report
+
+    raise typer.Exit(report())

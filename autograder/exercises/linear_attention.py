@@ -1,0 +1,280 @@
+"""The exercises of 02_linear_attention."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from autograder.cases import COST_SIZES, attention_case, cost_case, cost_tensors, normal
+from autograder.exercise import Answer, Exercise, Inputs
+from autograder.exercises.linear_attention_features import ORTHOGONAL, POSITIVE, TRIGONOMETRIC
+from autograder.exercises.linear_attention_mixing import FILTER, FOURIER
+from autograder.exercises.linear_attention_performer import PERFORMER
+from autograder.probes import as_tensor, cost_over_sizes, with_gradients
+from autograder.properties import cost_grows_at_most, is_true, matches
+
+# Not the feature map of the first exercise, which would be given away; m = d and m = 2 d.
+FEATURE_MAPS = {
+    "softplus": F.softplus,
+    "two_sided": lambda x: torch.cat([F.softplus(x), F.softplus(-x)], dim=-1),
+}
+COST_CHUNK = 16
+
+
+GRADIENTS = ("grad_q", "grad_k", "grad_v")
+NO_MATRIX = "a tensor with a row and a column per token is what this form avoids"
+
+
+# --- elu_feature_map -----------------------------------------------------------------------------
+
+
+def _elu_cases(generator: Generator) -> dict[str, Inputs]:
+    return {
+        "short": {"x": normal(generator, 2, 3, 5, 4)},
+        "far from zero": {"x": normal(generator, 2, 7, 4, scale=30.0)},
+        "around zero": {"x": torch.cat([torch.zeros(3), normal(generator, 8, scale=1e-3)])},
+    }
+
+
+def _elu_probe(function: Callable, x: Tensor) -> Answer:
+    answer = with_gradients(function, {"x": x}, torch.ones_like(x))
+    return answer | {"positive": answer["output"] > 0}
+
+
+ELU = Exercise(
+    "elu_feature_map",
+    "linear_attention",
+    _elu_cases,
+    _elu_probe,
+    (
+        is_true(
+            "positive",
+            "some features are zero or negative, so a sum of weights can vanish",
+            title="every feature is positive",
+            points=1,
+            cases=("short", "around zero"),
+        ),
+        matches("output", title="equals elu(x) + 1", points=1),
+        matches("grad_x", title="the gradient is right", points=1, cases=("short",)),
+    ),
+)
+
+
+# --- linear_attention ----------------------------------------------------------------------------
+
+
+def _linear_cases(generator: Generator) -> dict[str, Inputs]:
+    constant = attention_case(generator, 6, 9, 4, 3, feature_map="softplus")
+    return {
+        "short": attention_case(generator, 5, 5, 4, 4, feature_map="softplus"),
+        "constant values": constant | {"v": torch.full_like(constant["v"], 2.5)},
+        "more keys than queries": attention_case(generator, 7, 11, 4, 3, feature_map="two_sided"),
+        "one token": attention_case(generator, 1, 1, 4, 4, feature_map="softplus"),
+        "large numbers": attention_case(generator, 13, 13, 4, 4, scale=8.0, feature_map="softplus"),
+        "cost": cost_case(COST_SIZES[0] // 2, feature_map="softplus"),
+    }
+
+
+def _linear_probe(
+    function: Callable, feature_map: str, sizes: list[int] | None = None, **tensors: Tensor
+) -> Answer:
+    phi = FEATURE_MAPS[feature_map]
+    if sizes:
+        return cost_over_sizes(function, lambda n: (*cost_tensors(n), phi), sizes)
+    cotangent = tensors.pop("cotangent")
+    return with_gradients(lambda q, k, v: function(q, k, v, phi), tensors, cotangent)
+
+
+LINEAR_NUMBERS = ("short", "more keys than queries", "one token", "large numbers")
+# With one token the weight is 1 whatever q and k are: their gradients are rounding.
+LINEAR_GRADIENTS = ("short", "more keys than queries", "large numbers")
+LINEAR = Exercise(
+    "linear_attention",
+    "linear_attention",
+    _linear_cases,
+    _linear_probe,
+    (
+        matches(
+            "output",
+            title="the weights of a query sum to 1: constant values come back unchanged",
+            points=1,
+            cases=("constant values",),
+        ),
+        matches(
+            "output",
+            title="equals φ(Q)φ(K)ᵀ, normalised over the keys, times V",
+            points=2,
+            cases=LINEAR_NUMBERS,
+        ),
+        matches(*GRADIENTS, title="gradients are right", points=1, cases=LINEAR_GRADIENTS),
+        cost_grows_at_most(1.1, NO_MATRIX, title="O(n): nothing n × n is computed", points=2),
+    ),
+)
+
+
+# --- causal_linear_attention ---------------------------------------------------------------------
+
+
+def _causal_cases(generator: Generator) -> dict[str, Inputs]:
+    def case(n: int, chunk_size: int, **more: object) -> Inputs:
+        return attention_case(generator, n, n, 4, 3, feature_map="two_sided") | {
+            "chunk_size": chunk_size,
+            **more,
+        }
+
+    return {
+        "one chunk": case(7, 8),
+        "whole chunks": case(12, 4),
+        "ragged": case(13, 5),
+        "chunks of one": case(6, 1),
+        "one token": case(1, 4),
+        "future changed": case(14, 4, changed_from=9),
+        "cost": cost_case(40, feature_map="softplus", chunk_size=COST_CHUNK),
+    }
+
+
+def _causal_probe(
+    function: Callable,
+    feature_map: str,
+    chunk_size: int,
+    sizes: list[int] | None = None,
+    changed_from: int | None = None,
+    **tensors: Tensor,
+) -> Answer:
+    phi = FEATURE_MAPS[feature_map]
+    if sizes:
+        return cost_over_sizes(function, lambda n: (*cost_tensors(n), phi, chunk_size), sizes)
+    cotangent = tensors.pop("cotangent")
+    answer = with_gradients(lambda q, k, v: function(q, k, v, phi, chunk_size), tensors, cotangent)
+    if changed_from is not None:
+        for tensor in tensors.values():
+            tensor[..., changed_from:, :] += 1
+        after = function(*tensors.values(), phi, chunk_size)
+        past = slice(None, changed_from)
+        unchanged = torch.equal(after[..., past, :], answer["output"][..., past, :])
+        answer["past_unchanged"] = torch.tensor(unchanged)
+    return answer
+
+
+CAUSAL_GRADIENTS = ("one chunk", "whole chunks", "ragged", "chunks of one")
+CAUSAL = Exercise(
+    "causal_linear_attention",
+    "linear_attention",
+    _causal_cases,
+    _causal_probe,
+    (
+        matches(
+            "output",
+            title="equals the lower-triangular form inside one chunk",
+            points=1,
+            cases=("one chunk", "one token"),
+        ),
+        matches(
+            "output",
+            title="equals it across chunks, ragged or not",
+            points=2,
+            cases=("whole chunks", "ragged", "chunks of one"),
+        ),
+        is_true(
+            "past_unchanged",
+            "a change of token 9 changed outputs before it",
+            title="no peeking: a later token leaves earlier outputs equal to the last bit",
+            points=1,
+            cases=("future changed",),
+        ),
+        matches(*GRADIENTS, title="gradients are right", points=1, cases=CAUSAL_GRADIENTS),
+        cost_grows_at_most(
+            1.1,
+            "neither an n × n nor an n × d × d tensor is needed",
+            title="O(n): memory n·d + d² for each chunk",
+            points=2,
+        ),
+    ),
+)
+
+
+# --- recurrent_step ------------------------------------------------------------------------------
+
+
+def _recurrent_cases(generator: Generator) -> dict[str, Inputs]:
+    return {
+        "nine tokens": attention_case(generator, 9, 9, 4, 3, feature_map="softplus"),
+        "one token": attention_case(generator, 1, 1, 4, 4, feature_map="two_sided"),
+    }
+
+
+def _recurrent_probe(function: Callable, feature_map: str, **tensors: Tensor) -> Answer:
+    phi = FEATURE_MAPS[feature_map]
+    cotangent = tensors.pop("cotangent")
+    state_sizes, state_kept = [], []
+
+    def run(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        m = phi(q[..., 0, :]).shape[-1]
+        state = (v.new_zeros(*v.shape[:-2], m, v.shape[-1]), v.new_zeros(*v.shape[:-2], m))
+        outputs = []
+        for t in range(q.shape[-2]):
+            before = [part.detach().clone() for part in state]
+            new_state, output = function(state, q[..., t, :], k[..., t, :], v[..., t, :], phi)
+            outputs.append(as_tensor(output))
+            state_kept.append(all(map(torch.equal, before, state)))
+            state_sizes.append(sum(as_tensor(part, "state").numel() for part in new_state))
+            state = new_state
+        return torch.stack(outputs, dim=-2)
+
+    with torch.no_grad():
+        answer = {"output": run(**tensors)}
+    answer["state_kept"] = torch.tensor(state_kept)
+    answer["state_constant"] = torch.tensor([size == state_sizes[0] for size in state_sizes])
+    try:
+        return with_gradients(run, tensors, cotangent) | answer
+    except RuntimeError:
+        # Autograd refuses tensors that were overwritten; the other properties can still be judged.
+        return answer | {
+            f"grad_{name}": torch.full_like(t, torch.nan) for name, t in tensors.items()
+        }
+
+
+RECURRENT = Exercise(
+    "recurrent_step",
+    "linear_attention",
+    _recurrent_cases,
+    _recurrent_probe,
+    (
+        matches("output", title="token by token, equals causal linear attention", points=2),
+        is_true(
+            "state_constant",
+            "the state grew from one token to the next",
+            title="the state has the same size after every token",
+            points=1,
+            cases=("nine tokens",),
+        ),
+        is_true(
+            "state_kept",
+            "the state that came in was overwritten: make a new tensor, without += or add_",
+            title="the state that comes in is left as it was",
+            points=1,
+            cases=("nine tokens",),
+        ),
+        matches(
+            *GRADIENTS,
+            title="gradients flow through the state",
+            points=1,
+            cases=("nine tokens",),
+        ),
+    ),
+)
+
+
+EXERCISES = (
+    ELU,
+    LINEAR,
+    CAUSAL,
+    RECURRENT,
+    TRIGONOMETRIC,
+    POSITIVE,
+    ORTHOGONAL,
+    PERFORMER,
+    FOURIER,
+    FILTER,
+)

@@ -1,0 +1,124 @@
+"""The exercise of 02_linear_attention that puts features and linear attention together."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from autograder.cases import COST_DIM, COST_SIZES, attention_case, cost_case, cost_tensors, normal
+from autograder.exercise import Answer, Exercise, Inputs, Property
+from autograder.probes import cost_over_sizes, supplied, with_gradients
+from autograder.properties import cost_grows_at_most, is_true, matches
+from course.specifications.linear_attention import kernel_attention
+
+GRADIENTS = ("grad_q", "grad_k", "grad_v")
+
+
+def _positive_features(x: Tensor, projection: Tensor) -> Tensor:
+    return torch.exp(x @ projection.mT - (x * x).sum(-1, keepdim=True) / 2) / len(projection) ** 0.5
+
+
+def _performer_cases(generator: Generator) -> dict[str, Inputs]:
+    def case(n_q: int, n_k: int, d: int, **more: object) -> Inputs:
+        attention = attention_case(generator, n_q, n_k, d, 3)
+        return attention | {"projection": normal(generator, 6, d), "causal": False, **more}
+
+    return {
+        "short": case(5, 5, 4),
+        "more keys than queries": case(7, 11, 8),
+        "long keys": case(6, 6, 4, k=normal(generator, 2, 2, 6, 4, scale=3.0)),
+        "causal": case(9, 9, 4, causal=True),
+        "many features": case(
+            12,
+            12,
+            8,
+            q=normal(generator, 2, 2, 12, 8, scale=0.5),
+            k=normal(generator, 2, 2, 12, 8, scale=0.5),
+            projection=normal(generator, 4096, 8),
+        ),
+        "cost": cost_case(COST_SIZES[0] // 2, projection=normal(generator, COST_DIM, COST_DIM)),
+    }
+
+
+def _performer_probe(
+    function: Callable,
+    projection: Tensor,
+    causal: bool = False,
+    sizes: list[int] | None = None,
+    **tensors: Tensor,
+) -> Answer:
+    def slow(q: Tensor, k: Tensor, v: Tensor, phi: Callable) -> Tensor:
+        return kernel_attention(q, k, v, phi)
+
+    def slow_causal(q: Tensor, k: Tensor, v: Tensor, phi: Callable, chunk_size: int = 1) -> Tensor:
+        return kernel_attention(q, k, v, phi, causal=True)
+
+    def as_cheap_as_linear(q: Tensor, k: Tensor, v: Tensor, phi: Callable) -> Tensor:
+        # Where only the cost is counted, any use of the features will do.
+        return phi(q).sum(-1, keepdim=True) * v / phi(k).sum()
+
+    if sizes:
+        with supplied(
+            function,
+            positive_random_features=_positive_features,
+            linear_attention=as_cheap_as_linear,
+        ):
+            return cost_over_sizes(
+                function, lambda n: (*cost_tensors(n), projection.float()), sizes
+            )
+    cotangent = tensors.pop("cotangent")
+    with supplied(
+        function,
+        positive_random_features=_positive_features,
+        linear_attention=slow,
+        causal_linear_attention=slow_causal,
+    ):
+        answer = with_gradients(
+            lambda q, k, v: function(q, k, v, projection, causal), tensors, cotangent
+        )
+        again = function(*tensors.values(), projection, causal)
+    answer["repeatable"] = torch.tensor(torch.equal(again, answer["output"]))
+    return answer
+
+
+def _far_from_softmax(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
+    q, k, v = (inputs[name].double() for name in "qkv")
+    truth = F.scaled_dot_product_attention(q, k, v)
+    error = ((answer["output"].double() - truth).norm() / truth.norm()).item()
+    if error <= 0.15:
+        return None
+    return f"with 4096 features the output is {error:.0%} away from softmax attention, in norm"
+
+
+PERFORMER_NUMBERS = ("short", "more keys than queries", "long keys")
+PERFORMER = Exercise(
+    "performer_attention",
+    "linear_attention",
+    _performer_cases,
+    _performer_probe,
+    (
+        matches("output", title="equals the FAVOR+ estimate", points=2, cases=PERFORMER_NUMBERS),
+        matches("output", title="causal, too", points=1, cases=("causal",)),
+        Property(
+            "comes close to softmax attention with 4096 features",
+            1,
+            _far_from_softmax,
+            ("many features",),
+        ),
+        is_true(
+            "repeatable",
+            "two calls with the same arguments differ: is the projection drawn again?",
+            title="the same inputs give the same output",
+            points=1,
+            cases=("short",),
+        ),
+        matches(*GRADIENTS, title="gradients are right", points=1, cases=PERFORMER_NUMBERS),
+        cost_grows_at_most(
+            1.1,
+            "a tensor with a row and a column per token is what this form avoids",
+            title="O(n): nothing n × n is computed",
+            points=1,
+        ),
+    ),
+)

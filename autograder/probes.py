@@ -1,0 +1,118 @@
+"""How a student's function is run on a case. Probes decide nothing; they return tensors."""
+
+import contextlib
+import io
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from autograder.exercise import Answer, AnswerError, Exercise, Inputs, Raised
+from course.measure import count_cost
+
+
+def as_tensor(value: Any, name: str = "output") -> Tensor:
+    """The value if it is a tensor; AnswerError, which the student reads, if it is not."""
+    if value is None:
+        raise AnswerError(f"the {name} is None, expected a tensor: is there a return?")
+    if not isinstance(value, Tensor):
+        raise AnswerError(f"the {name} is a {type(value).__name__}, expected a tensor")
+    return value
+
+
+def with_gradients(
+    function: Callable[..., Any], tensors: dict[str, Tensor], cotangent: Tensor
+) -> Answer:
+    """Run function(*tensors); return its output, and grad_<name> of ⟨output, cotangent⟩ by each.
+
+    A tensor that the output does not depend on has a gradient of zeros.
+    """
+    leaves = {name: tensor.clone().requires_grad_() for name, tensor in tensors.items()}
+    output = as_tensor(function(*leaves.values()))
+    answer = {"output": output.detach()}
+    if output.shape != cotangent.shape:
+        return answer | {
+            f"grad_{name}": torch.full_like(t, torch.nan) for name, t in tensors.items()
+        }
+    if not output.requires_grad:
+        raise AnswerError("the output does not carry gradients: did you detach, or use .item()?")
+    gradients = torch.autograd.grad(
+        (output * cotangent).sum(), list(leaves.values()), allow_unused=True
+    )
+    for (name, leaf), gradient in zip(leaves.items(), gradients, strict=True):
+        answer[f"grad_{name}"] = torch.zeros_like(leaf.detach()) if gradient is None else gradient
+    return answer
+
+
+def cost_over_sizes(
+    function: Callable[..., Any], arguments: Callable[[int], tuple], sizes: list[int]
+) -> Answer:
+    """Count function(*arguments(n)) for each n: work and largest_tensor, one entry a size."""
+    costs = []
+    for n in sizes:
+        given = arguments(n)
+        costs.append(count_cost(lambda given=given: as_tensor(function(*given))))
+    return {
+        "work": torch.tensor([cost.work for cost in costs]),
+        "largest_tensor": torch.tensor([cost.largest_tensor for cost in costs]),
+    }
+
+
+@contextlib.contextmanager
+def supplied(function: Callable, **working: Callable) -> Iterator[None]:
+    """Bind `working` functions in the student's namespace while the probe runs.
+
+    So that an exercise which builds on earlier ones does not fail because those are unsolved.
+    """
+    namespace = getattr(function, "__globals__", {})
+    missing = object()
+    before = {name: namespace.get(name, missing) for name in working}
+    namespace.update(working)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is missing:
+                namespace.pop(name, None)
+            else:
+                namespace[name] = value
+
+
+def _copy(inputs: Inputs) -> Inputs:
+    # A function that writes into its arguments must not change the case.
+    return {k: v.clone() if isinstance(v, Tensor) else v for k, v in inputs.items()}
+
+
+def _line_of(error: BaseException, function: Callable) -> str:
+    # The deepest line in the file, or notebook cell, that holds the student's function.
+    filename = getattr(getattr(function, "__code__", None), "co_filename", None)
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == filename]
+    return f"line {frames[-1].lineno}: {frames[-1].line}" if frames and frames[-1].line else ""
+
+
+def run_probe(
+    exercise: Exercise, function: Callable, cases: dict[str, Inputs]
+) -> tuple[dict[str, Answer | Raised], str]:
+    """Run a function on every case: (answers by case, what it printed).
+
+    Exceptions become `Raised`. Nothing reaches stdout or stderr: nbgrader scores a cell that
+    writes to stderr as 0, and a warning is no mistake.
+    """
+    answers: dict[str, Answer | Raised] = {}
+    printed = io.StringIO()
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(printed),
+    ):
+        warnings.simplefilter("ignore")
+        for name, inputs in cases.items():
+            try:
+                answer = exercise.probe(function, **_copy(inputs))
+                answers[name] = {key: tensor.detach() for key, tensor in answer.items()}
+            except Exception as error:
+                answers[name] = Raised(type(error).__name__, str(error), _line_of(error, function))
+    return answers, printed.getvalue()

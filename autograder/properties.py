@@ -1,0 +1,53 @@
+"""The properties that most exercises share, as parts to declare an exercise from."""
+
+from autograder.exercise import Answer, Inputs, Property, difference
+from course.measure import scaling_exponent
+
+
+def matches(*names: str, title: str, points: int, cases: tuple[str, ...] = ()) -> Property:
+    """The tensors called `names` equal the reference's, within the tolerance of their dtype."""
+
+    def complain(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
+        found = (difference(name, answer[name], expected[name]) for name in names)
+        return next((text for text in found if text), None)
+
+    return Property(title, points, complain, cases, compared=names)
+
+
+def is_true(name: str, complaint: str, title: str, points: int, cases: tuple[str, ...]) -> Property:
+    """The probe's boolean tensor `name` holds; `complaint` says what it means where it does not."""
+
+    def complain(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
+        return None if bool(answer[name].all()) else complaint
+
+    return Property(title, points, complain, cases)
+
+
+def cost_grows_at_most(
+    exponent: float, largest: str, title: str, points: int, cases: tuple[str, ...] = ("cost",)
+) -> Property:
+    """Counted work grows no faster than n to the `exponent`, and no tensor exceeds a bound.
+
+    The case holds `sizes` and `largest_allowed` (elements, per size); `largest` says in words
+    what a tensor above that bound is. The probe is `autograder.probes.cost_over_sizes`.
+    """
+
+    def complain(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
+        sizes = inputs["sizes"]
+        for n, used, allowed in zip(
+            sizes, answer["largest_tensor"].tolist(), inputs["largest_allowed"], strict=True
+        ):
+            if used > allowed:
+                return (
+                    f"at n = {n} your largest tensor has {used:,} elements, "
+                    f"at most {allowed:,} are allowed: {largest}"
+                )
+        slope = scaling_exponent(sizes, answer["work"].tolist())
+        if slope > exponent:
+            return (
+                f"counted operations grow like n^{slope:.2f} from n = {sizes[0]} to {sizes[-1]}, "
+                f"at most n^{exponent} is allowed"
+            )
+        return None
+
+    return Property(title, points, complain, cases)

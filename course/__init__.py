@@ -1,0 +1,1 @@
+"""The course: notebooks, their widgets, and the clocks and data they use."""

@@ -1,0 +1,88 @@
+"""Clocks and counters: seconds on this machine, and operations and elements on any machine."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+
+@dataclass
+class Cost:
+    """What a computation cost, counted and not timed.
+
+    work: FLOPs of the matrix products (2 per multiply-add), and one for each element that any
+    other operation writes. largest_tensor: elements in the largest tensor that was allocated;
+    a broadcast view costs nothing.
+    """
+
+    work: int = 0
+    largest_tensor: int = 0
+
+
+class _CostCounter(TorchDispatchMode):
+    """Sees every operation that torch dispatches while it is active."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cost = Cost()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        if func.is_view:
+            return result
+        written = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+        if count_flops := flop_registry.get(func.overloadpacket):
+            self.cost.work += count_flops(*args, **kwargs, out_val=result)
+        else:
+            self.cost.work += sum(tensor.numel() for tensor in written)
+        for tensor in written:
+            elements = tensor.untyped_storage().nbytes() // tensor.element_size()
+            self.cost.largest_tensor = max(self.cost.largest_tensor, elements)
+        return result
+
+
+def count_cost(function: Callable[[], Any]) -> Cost:
+    """Run `function` once and count what its torch operations cost."""
+    with _CostCounter() as counter:
+        function()
+    return counter.cost
+
+
+def median_seconds(
+    functions: dict[str, Callable[[], Any]], repeats: int = 5, budget: float = 2.0
+) -> dict[str, float]:
+    """Time functions side by side, one run of each in turn, `repeats` times: median seconds.
+
+    Interleaving lets a slow spell of the machine hit all of them alike. A function that has used
+    up `budget` seconds is not repeated further. Each is run once before, untimed.
+    """
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    for function in functions.values():
+        function()
+    for _ in range(repeats):
+        for name, function in functions.items():
+            if sum(times[name]) > budget:
+                continue
+            start = time.perf_counter()
+            function()
+            times[name].append(time.perf_counter() - start)
+    return {name: median(values) for name, values in times.items()}
+
+
+def scaling_exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
+    """The slope of log(cost) against log(size), by least squares: 2 for O(n²), 1 for O(n)."""
+    x = [math.log(size) for size in sizes]
+    y = [math.log(cost) for cost in costs]
+    x_mean, y_mean = sum(x) / len(x), sum(y) / len(y)
+    covariance = sum((a - x_mean) * (b - y_mean) for a, b in zip(x, y, strict=True))
+    return covariance / sum((a - x_mean) ** 2 for a in x)

@@ -1,0 +1,40 @@
+"""Wrong versions that students really write, each with the explanation they should read."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pkgutil import iter_modules
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A wrong version of an exercise. Its name is the function's, as words.
+
+    random: its numbers change from call to call, so it is known by the properties that fail.
+    """
+
+    exercise: str
+    name: str
+    explanation: str
+    function: Callable
+    random: bool = False
+
+
+def mistake(
+    exercise: Callable, explanation: str, random: bool = False
+) -> Callable[[Callable], Mistake]:
+    """Declare the decorated function as a wrong version of `exercise`, a reference solution."""
+
+    def declare(function: Callable) -> Mistake:
+        name = function.__name__.replace("_", " ").strip()
+        return Mistake(exercise.__name__, name, explanation, function, random)
+
+    return declare
+
+
+def mistakes_of(topic: str, exercise: str) -> list[Mistake]:
+    """The mistakes of an exercise, from every module whose name begins with the topic's."""
+    names = [m.name for m in iter_modules(__path__) if m.name.startswith(topic)]
+    modules = [import_module(f"solutions.mistakes.{name}") for name in names]
+    declared = (value for module in modules for value in vars(module).values())
+    return [m for m in declared if isinstance(m, Mistake) and m.exercise == exercise]
