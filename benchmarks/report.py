@@ -11,7 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -171,41 +173,48 @@ def print_report(console: Console, title: str, rows: Sequence[Row], cells: Seque
 
 def draw(rows: Sequence[Row], cells: Sequence[Cell]) -> Figure:
     """Draw for each row the time of each pass and the peak memory against size, log–log."""
-    figure, axes = plt.subplots(
-        len(rows), 3, figsize=(14, 3.3 * len(rows)), squeeze=False, layout="constrained"
-    )
-    for row, (forward, both, memory) in zip(rows, axes, strict=True):
-        last = _passes(row)[-1]
-        panels = (
-            (forward, False, "CPU time (ms)", lambda c: 1e3 * c.seconds),
-            (both, True, "CPU time (ms)", lambda c: 1e3 * c.seconds),
-            (memory, last, "peak memory (MiB)", lambda c: c.peak_bytes / 2**20),
-        )
-        for axis, backward, label, value in panels:
-            if backward and not row.backward:
-                axis.set_axis_off()
-                axis.text(0.5, 0.5, "no gradient flows through it", ha="center", va="center")
-                continue
-            for contender, (colour, marker) in zip(row.contenders, STYLES, strict=False):
-                found = [c for c in _find(cells, row, contender, backward) if c.status == OK]
-                axis.plot(
-                    [c.size for c in found],
-                    [value(c) for c in found],
-                    color=colour,
-                    marker=marker,
-                    linestyle="--" if contender.differs else "-",
-                    label=contender.name + (" (another function)" if contender.differs else ""),
-                )
-            axis.set_xscale("log", base=2)
-            axis.set_yscale("log")
-            axis.set_xticks(row.sizes, [str(size) for size in row.sizes])
-            axis.set_xlabel(f"{row.size} ({'tokens' if row.size == 'n' else 'features'})")
-            axis.set_ylabel(label)
-            axis.grid(alpha=0.3)
-            what = "memory, " if axis is memory else ""
-            axis.set_title(f"{row.name}\n{what}{PASSES[backward]}", fontsize=10)
-        forward.legend(fontsize=8)
+    figure = plt.figure(figsize=(14, 3.8 * len(rows)), layout="constrained")
+    for row, part in zip(rows, figure.subfigures(len(rows), squeeze=False)[:, 0], strict=True):
+        axes = part.subplots(1, 3)
+        _draw_row(row, cells, axes)
+        part.suptitle(row.name, fontweight="bold")
+        part.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
+
+
+def _draw_row(row: Row, cells: Sequence[Cell], axes: Sequence[Axes]) -> None:
+    last = _passes(row)[-1]
+    panels = (
+        (False, "CPU time", "ms", lambda cell: 1e3 * (cell.seconds or 0)),
+        (True, "CPU time", "ms", lambda cell: 1e3 * (cell.seconds or 0)),
+        (last, "peak memory", "MiB", lambda cell: (cell.peak_bytes or 0) / 2**20),
+    )
+    for axis, (backward, quantity, unit, value) in zip(axes, panels, strict=True):
+        if backward and not row.backward:
+            axis.set_axis_off()
+            axis.text(0.5, 0.5, "no gradient flows through it", ha="center", va="center")
+            continue
+        for contender, (colour, marker) in zip(row.contenders, STYLES, strict=False):
+            found = [cell for cell in _find(cells, row, contender, backward) if cell.status == OK]
+            # A peak below what the process held before has no place on a logarithmic axis.
+            points = [(cell.size, value(cell)) for cell in found if value(cell) > 0]
+            axis.plot(
+                [size for size, _ in points],
+                [number for _, number in points],
+                color=colour,
+                marker=marker,
+                linestyle="--" if contender.differs else "-",
+                label=contender.name + (" (another function)" if contender.differs else ""),
+            )
+        axis.set_xscale("log", base=2)
+        axis.set_yscale("log")
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter(NullFormatter())
+        axis.set_xticks(row.sizes, [str(size) for size in row.sizes])
+        axis.set_xlabel(f"{row.size} ({'tokens' if row.size == 'n' else 'features'})")
+        axis.set_ylabel(f"{quantity} ({unit})")
+        axis.grid(alpha=0.3)
+        axis.set_title(f"{quantity}, {PASSES[backward]}", fontsize=10)
 
 
 def save(title: str, topic: str, rows: Sequence[Row], cells: Sequence[Cell]) -> list[Path]:

@@ -98,7 +98,9 @@ def test_a_missing_library_is_shown_with_the_command_that_installs_it():
     assert "pip install no-such-thing" in printed([row], cells)
 
 
-def test_a_slow_call_is_over_budget_and_larger_sizes_are_counted_too(monkeypatch):
+def test_a_call_that_does_not_end_in_time_is_over_budget_and_larger_sizes_are_counted_too(
+    monkeypatch,
+):
     monkeypatch.setattr(harness, "STOP_SECONDS", 0.0)
     _, cells = cells_of(Contender("slow", square_slowly), backward=False, sizes=(8, 16))
     slow = [cell for cell in cells if cell.contender == "slow"]
@@ -150,7 +152,7 @@ def test_the_error_is_relative_and_counts_nan_and_shapes_as_infinite():
 
 
 def printed(rows, cells):
-    console = Console(width=400, record=True, quiet=False)
+    console = Console(width=400)
     with console.capture() as capture:
         report.print_report(console, "Squares", rows, cells)
     return capture.get()

@@ -146,7 +146,7 @@ class KernelApproximation(Exhibit):
             f"{self.setting}: the estimate of exp(xᵀy) is off by {percent(self.kernel_error)} on "
             f"average, and {percent(self.negative)} of the estimates are negative. "
             f"{percent(self.misplaced)} of the attention is on the wrong keys"
-            f"{': more than all, as weights below 0 need too much elsewhere' * (self.misplaced > 1)}."
+            f"{' (weights below 0 allow more than all)' if self.misplaced > 1 else ''}."
         )
 
     @styled
@@ -186,7 +186,7 @@ class KernelApproximation(Exhibit):
         else:
             signs = [
                 ("estimate", 1, BLUE, "o"),
-                ("below 0: its size", -1, VERMILLION, "x"),
+                ("below 0", -1, VERMILLION, "x"),
             ]
             for label, sign, colour, marker in signs:
                 chosen = (self.kernel_estimate.sign() == sign) & self.kernel_estimate.isfinite()
@@ -201,7 +201,7 @@ class KernelApproximation(Exhibit):
                         label=label,
                     )
             axes.set_title(
-                f"kernel, one dot a pair\noff by {percent(self.kernel_error)} on average"
+                f"kernel, one mark a pair\noff by {percent(self.kernel_error)} on average"
             )
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, columnspacing=1)
 

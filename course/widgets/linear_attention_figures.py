@@ -147,26 +147,26 @@ class KernelError(Exhibit):
                 f"{label} {percent(curve[-1])} ({scaling_exponent(self.num_features, curve):.2f})"
                 for label, curve in curves.items()
             ]
-            told += [
-                f"at m = {DIM}, orthogonal rows make {times(curves[both][at_d] / curve[at_d])} the "
-                f"{label} error"
+            gains = [
+                f"{percent(curves[both][at_d] / curve[at_d])} of the {label} error"
                 for label, curve in curves.items()
                 if (both := f"{label}, orthogonal") in curves
             ]
             sentences.append(
-                f"Where exp(xᵀy) = {math.exp(cosine):.2f}, error at m = {largest} "
-                f"(slope): {', '.join(told) or 'not measured'}."
+                f"Where exp(xᵀy) = {math.exp(cosine):.2f}, the error at m = {largest} (slope) is: "
+                f"{', '.join(told) or 'not measured'}. At m = d = {DIM}, orthogonal rows leave "
+                f"{' and '.join(gains) or 'nothing to compare'}."
             )
         return " ".join([*sentences, "1/√m has the slope −0.50."])
 
     @styled
     def draw(self) -> Figure:
         """Error against m for dissimilar and for similar pairs, log–log, beside 1/√m."""
-        figure = new_figure(height=4.6)
+        figure = new_figure(height=4.4)
         panels = figure.subplots(1, len(self.errors), sharey=True)
         guide = [self.num_features[0] ** 0.5 * m**-0.5 for m in self.num_features]
         for axes, (cosine, curves) in zip(panels, self.errors.items(), strict=True):
-            axes.plot(self.num_features, guide, label="1/√m (any height)", **TRUTH)
+            axes.plot(self.num_features, guide, label="1/√m", **TRUTH)
             for style, (label, curve) in zip(SERIES, curves.items(), strict=False):
                 axes.plot(self.num_features, curve, label=label, **style)
             alike = "alike" if cosine > 0 else "unlike"
@@ -177,7 +177,8 @@ class KernelError(Exhibit):
             axes.set_xscale("log", base=2)
             axes.set_yscale("log")
         panels[0].set_ylabel("error relative to exp(xᵀy)\n(root mean square)")
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+        handles = panels[0].get_legend_handles_labels()
+        figure.legend(*handles, loc="outside lower center", ncols=5, columnspacing=1.2)
         return figure
 
 

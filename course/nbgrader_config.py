@@ -1,0 +1,72 @@
+"""nbgrader's settings for the course. Its commands find them when they run in this folder.
+
+The command line has the last word, for example `nbgrader autograde NAME --Execute.timeout=120`.
+"""
+
+from pathlib import Path
+
+c = get_config()
+root = Path(__file__).parent
+
+# --- What an instructor may want to change -------------------------------------------------------
+
+# The name of the class in the exchange: one for each term keeps the terms apart.
+c.CourseDirectory.course_id = "efficient_transformers"
+
+# Where students, grades and comments are kept: any URL that SQLAlchemy takes.
+c.CourseDirectory.db_url = f"sqlite:///{root / 'gradebook.db'}"
+
+# The exchange is nbgrader's own, /usr/local/share/nbgrader/exchange; every student must be able to
+# write to it. Another folder:
+# c.Exchange.root = "/srv/nbgrader/exchange"
+
+# Seconds that one cell may take. A check takes less than 5 on a laptop.
+c.Execute.timeout = 60
+
+# Handing in fails, and says so to the student, if the notebook is missing or has another name.
+c.ExchangeSubmit.strict = True
+
+# --- The folders ---------------------------------------------------------------------------------
+
+# source/NAME and release/NAME; submitted/STUDENT/NAME, autograded/ and feedback/ likewise.
+c.CourseDirectory.root = str(root)
+
+# Never copied to students or into what is graded: the Markdown sources, which hold the solutions
+# of written questions, a learner's kept copies, and what tools leave behind.
+c.CourseDirectory.ignore = [
+    "*.md",
+    "*.kept-*.ipynb",
+    ".ipynb_checkpoints",
+    "__pycache__",
+    "*.pyc",
+    "feedback",
+]
+
+# A release and feedback are made anew whenever they are asked for: neither can then be stale.
+# Autograding takes new submissions only, unless it is told --force.
+c.GenerateAssignment.force = True
+c.GenerateFeedback.force = True
+
+# --- Grading -------------------------------------------------------------------------------------
+
+# See autograder/grading: a submission always gets a grade, and a point needs a valid report.
+c.Autograde.exporter_class = "autograder.grading.submission.SubmissionExporter"
+c.Autograde.sanitize_preprocessors = [
+    "autograder.grading.originals.ResetScores",
+    "nbgrader.preprocessors.ClearOutput",
+    "nbgrader.preprocessors.OverwriteKernelspec",
+    "autograder.grading.originals.RestoreOriginals",
+    "nbgrader.preprocessors.CheckCellMetadata",
+]
+c.Autograde.autograde_preprocessors = [
+    "autograder.grading.execute.ExecuteToTheEnd",
+    "autograder.grading.verdict.RequireReports",
+    "nbgrader.preprocessors.LimitOutput",
+    "nbgrader.preprocessors.SaveAutoGrades",
+    "nbgrader.preprocessors.AssignLatePenalties",
+    "nbgrader.preprocessors.CheckCellMetadata",
+]
+
+# Cells that only measure tell a grader nothing.
+c.Execute.skip_cells_with_tag = "measurement"
+c.Execute.shutdown_kernel = "immediate"

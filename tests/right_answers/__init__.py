@@ -1,0 +1,1 @@
+"""Right versions of the exercises, written differently from solutions/."""

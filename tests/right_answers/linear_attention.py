@@ -1,0 +1,195 @@
+"""Right versions of the exercises of 02_linear_attention: loops, einsum, other formulas."""
+
+import math
+
+import torch
+
+
+def elu_by_cases(x):
+    return torch.where(x > 0, x + 1, x.clamp(max=0).exp())
+
+
+def elu_by_expm1(x):
+    return torch.relu(x) + torch.special.expm1(-torch.relu(-x)) + 1
+
+
+def linear_einsum(q, k, v, feature_map):
+    q, k = feature_map(q), feature_map(k)
+    summed = torch.einsum("bhnm,bhne->bhme", k, v)
+    normaliser = torch.einsum("bhnm,bhm->bhn", q, k.sum(2))
+    return torch.einsum("bhnm,bhme,bhn->bhne", q, summed, 1 / normaliser)
+
+
+def linear_ones_column(q, k, v, feature_map):
+    extended = torch.cat([v, torch.ones_like(v[..., :1])], dim=-1)
+    both = feature_map(q) @ (feature_map(k).transpose(-2, -1) @ extended)
+    return both[..., :-1] / both[..., -1:]
+
+
+def linear_outer_products(q, k, v, feature_map):
+    q, k = feature_map(q), feature_map(k)
+    summed = (k[..., :, None] * v[..., None, :]).sum(dim=-3)
+    return (q @ summed) / (q * k.sum(dim=-2, keepdim=True)).sum(dim=-1, keepdim=True)
+
+
+def causal_loop_over_tokens(q, k, v, feature_map, chunk_size):
+    q, k = feature_map(q), feature_map(k)
+    summed, key_sum, outputs = 0, 0, []
+    for t in range(q.shape[-2]):
+        summed = summed + k[..., t, :, None] * v[..., t, None, :]
+        key_sum = key_sum + k[..., t, :]
+        numerator = (q[..., t, None, :] @ summed)[..., 0, :]
+        outputs.append(numerator / (q[..., t, :] * key_sum).sum(-1, keepdim=True))
+    return torch.stack(outputs, dim=-2)
+
+
+def causal_loop_over_chunks(q, k, v, feature_map, chunk_size):
+    v = torch.cat([v, v.new_ones(*v.shape[:-1], 1)], dim=-1)
+    state = v.new_zeros(*v.shape[:-2], feature_map(k).shape[-1], v.shape[-1])
+    outputs = []
+    for qs, ks, vs in zip(*(x.split(chunk_size, dim=-2) for x in (q, k, v)), strict=True):
+        fq, fk = feature_map(qs), feature_map(ks)
+        mask = torch.ones(fq.shape[-2], fq.shape[-2], dtype=torch.bool).tril()
+        both = fq @ state + (fq @ fk.mT).masked_fill(~mask, 0) @ vs
+        outputs.append(both[..., :-1] / both[..., -1:])
+        state = state + torch.einsum("...nm,...ne->...me", fk, vs)
+    return torch.cat(outputs, dim=-2)
+
+
+def recurrent_einsum(state, q_t, k_t, v_t, feature_map):
+    S, z = state
+    q, k = feature_map(q_t), feature_map(k_t)
+    S, z = S + torch.einsum("...m,...e->...me", k, v_t), z + k
+    return (S, z), (q[..., None, :] @ S)[..., 0, :] / torch.einsum("...m,...m->...", q, z)[
+        ..., None
+    ]
+
+
+def recurrent_of_cloned_state(state, q_t, k_t, v_t, feature_map):
+    S, z = state[0].clone(), state[1].clone()
+    q, k = feature_map(q_t), feature_map(k_t)
+    S += k[..., None] * v_t[..., None, :]
+    z += k
+    return [S, z], (q[..., None] * S).sum(-2) / (q * z).sum(-1, keepdim=True)
+
+
+def trigonometric_alternating(x, projection):
+    angles = x @ projection.T
+    pairs = torch.stack([torch.cos(angles), torch.sin(angles)], dim=-1).flatten(-2)
+    return torch.exp(x.norm(dim=-1, keepdim=True) ** 2 / 2) / math.sqrt(projection.shape[0]) * pairs
+
+
+def trigonometric_of_complex_exponential(x, projection):
+    wave = torch.exp(1j * torch.einsum("...d,md->...m", x, projection))
+    scale = torch.exp((x * x).sum(-1, keepdim=True) / 2) / len(projection) ** 0.5
+    return torch.cat([wave.imag, wave.real], dim=-1) * scale
+
+
+def positive_by_completed_square(x, projection):
+    distance = (projection - x.unsqueeze(-2)).square().sum(-1)
+    exponent = (projection.square().sum(-1) - distance) / 2
+    return torch.exp(exponent) / math.sqrt(projection.shape[0])
+
+
+def positive_in_the_exponent(x, projection):
+    m = projection.shape[0]
+    exponent = torch.einsum("...d,md->...m", x, projection) - 0.5 * (x**2).sum(-1)[..., None]
+    return torch.exp(exponent - 0.5 * math.log(m))
+
+
+def orthogonal_block_by_block(num_features, dim, generator):
+    rows = []
+    while len(rows) < num_features:
+        q, r = torch.linalg.qr(torch.randn(dim, dim, generator=generator, dtype=torch.float64))
+        rows.extend((q * torch.diag(r).sign()).T)
+    lengths = torch.randn(num_features, dim, generator=generator, dtype=torch.float64).norm(dim=-1)
+    return (torch.stack(rows[:num_features]) * lengths[:, None]).float()
+
+
+def orthogonal_by_gram_schmidt(num_features, dim, generator):
+    rows = torch.randn(num_features, dim, generator=generator, dtype=torch.float64)
+    lengths = torch.randn(num_features, dim, generator=generator, dtype=torch.float64).norm(dim=-1)
+    result = []
+    for i in range(num_features):
+        row = rows[i]
+        for earlier in result[i - i % dim : i]:
+            row = row - (row @ earlier) * earlier
+        result.append(row / row.norm())
+    return (torch.stack(result) * lengths[:, None]).float()
+
+
+def performer_written_out(q, k, v, projection, causal=False):
+    d, m = q.shape[-1], projection.shape[0]
+
+    def features(x):
+        x = x / d**0.25
+        return torch.exp(x @ projection.T - (x**2).sum(-1, keepdim=True) / 2) / m**0.5
+
+    q, k = features(q), features(k)
+    if not causal:
+        return q @ (k.mT @ v) / (q @ k.sum(-2)[..., None])
+    numerator = torch.einsum("...nm,...nme->...ne", q, (k[..., None] * v[..., None, :]).cumsum(-3))
+    return numerator / (q * k.cumsum(-2)).sum(-1, keepdim=True)
+
+
+def performer_with_stabilisers(q, k, v, projection, causal=False):
+    # A constant common to all keys, or to one query's features, cancels in the normaliser.
+    scale = q.shape[-1] ** -0.25
+    exponents = [
+        x @ projection.mT - x.square().sum(-1, keepdim=True) / 2 for x in (q * scale, k * scale)
+    ]
+    q = (exponents[0] - exponents[0].amax(-1, keepdim=True)).exp()
+    k = (exponents[1] - exponents[1].amax((-2, -1), keepdim=True)).exp()
+    if causal:
+        weights = (q @ k.mT).tril()
+        return weights @ v / weights.sum(-1, keepdim=True)
+    return q @ (k.mT @ v) / (q @ k.sum(-2).unsqueeze(-1))
+
+
+def fourier_by_one_axis_then_the_other(x):
+    return torch.fft.fft(torch.fft.fft(x, dim=-1), dim=-2).real
+
+
+def fourier_by_cosines_and_sines(x):
+    # Re((a + ib)) over both axes, with the hidden axis as small matrices.
+    d = x.shape[-1]
+    angle = 2 * math.pi * torch.outer(torch.arange(d), torch.arange(d)) / d
+    real = torch.fft.fft(x @ angle.cos().to(x), dim=-2)
+    imaginary = torch.fft.fft(x @ angle.sin().to(x), dim=-2)
+    return real.real + imaginary.imag
+
+
+def filter_with_the_full_transform(x, weights):
+    n = x.shape[-2]
+    first = weights[:1].real + 0j
+    middle = weights[1 : (n + 1) // 2]
+    nyquist = weights[n // 2 : n // 2 + 1].real + 0j if n % 2 == 0 else weights[:0]
+    full = torch.cat([first, middle, nyquist, middle.flip(0).conj()])
+    return torch.fft.ifft(torch.fft.fft(x, dim=-2) * full, dim=-2).real
+
+
+def filter_channels_last(x, weights):
+    spectrum = torch.fft.rfft(x.transpose(-1, -2), norm="ortho")
+    result = torch.fft.irfft(spectrum * weights.T, x.shape[-2], norm="ortho")
+    return result.transpose(-1, -2)
+
+
+RIGHT = {
+    "elu_feature_map": [elu_by_cases, elu_by_expm1],
+    "linear_attention": [
+        linear_einsum,
+        linear_ones_column,
+        linear_outer_products,
+    ],
+    "causal_linear_attention": [causal_loop_over_tokens, causal_loop_over_chunks],
+    "recurrent_step": [recurrent_einsum, recurrent_of_cloned_state],
+    "trigonometric_random_features": [
+        trigonometric_alternating,
+        trigonometric_of_complex_exponential,
+    ],
+    "positive_random_features": [positive_by_completed_square, positive_in_the_exponent],
+    "orthogonal_random_features": [orthogonal_block_by_block, orthogonal_by_gram_schmidt],
+    "performer_attention": [performer_written_out, performer_with_stabilisers],
+    "fourier_mixing": [fourier_by_one_axis_then_the_other, fourier_by_cosines_and_sines],
+    "global_filter": [filter_with_the_full_transform, filter_channels_last],
+}

@@ -1,0 +1,129 @@
+"""`check`, as a notebook calls it."""
+
+import functools
+import subprocess
+import sys
+import textwrap
+import warnings
+
+import pytest
+import torch
+
+from autograder.check import check
+from autograder.exercises import all_exercises
+from autograder.report import MIMETYPE
+from solutions import linear_attention as right
+
+
+def elu_feature_map(x):
+    return torch.relu(x)
+
+
+def test_the_plain_text_is_the_points_and_the_html_the_table():
+    bundle = check(right.elu_feature_map)._repr_mimebundle_()
+    assert float(bundle["text/plain"]) == all_exercises()["elu_feature_map"].points
+    assert "every feature is positive" in bundle["text/html"]
+    assert bundle[MIMETYPE]["exercise"] == "elu_feature_map"
+
+
+def test_a_recognised_mistake_is_explained_in_the_html():
+    html = check(elu_feature_map).to_html()
+    assert "relu instead of elu plus 1" in html
+    assert "✗ failed" in html
+
+
+def test_a_wrapped_function_is_known_by_the_variable_it_is_bound_to():
+    namespace = {"check": check, "partial": functools.partial, "right": right}
+    exec(
+        "elu_feature_map = partial(right.elu_feature_map)\nreport = check(elu_feature_map)",
+        namespace,
+    )
+    assert namespace["report"].points == namespace["report"].max_points
+
+
+@pytest.mark.parametrize("value", [None, ..., 3, len, lambda x: x])
+def test_something_that_is_no_exercise_gets_an_error_that_lists_them(value):
+    with pytest.raises(ValueError, match="one of the functions of an exercise: elu_feature_map"):
+        check(value)
+
+
+def test_prints_and_warnings_are_shown_in_the_report_and_nothing_reaches_the_streams(capfd):
+    def elu_feature_map(x):
+        print("<b>shape</b>", tuple(x.shape))
+        print("to stderr", file=sys.stderr)
+        warnings.warn("careful", stacklevel=1)
+        return torch.nn.functional.elu(x) + 1
+
+    report = check(elu_feature_map)
+    assert report.points == report.max_points
+    assert "&lt;b&gt;shape&lt;/b&gt;" in report.to_html()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_exception_is_reported_with_the_line_of_the_student():
+    def linear_attention(q, k, v, feature_map):
+        return q @ k
+
+    report = check(linear_attention)
+    assert report.points == 0
+    assert "RuntimeError" in report.lines[0].complaint
+    assert "return q @ k" in report.lines[0].complaint
+
+
+def test_a_function_that_writes_into_its_inputs_does_not_change_the_cases():
+    def elu_feature_map(x):
+        result = torch.nn.functional.elu(x) + 1
+        with torch.no_grad():
+            x.zero_()
+        return result
+
+    check(elu_feature_map)
+    assert check(right.elu_feature_map).points == check(right.elu_feature_map).max_points
+
+
+def test_an_unsolved_or_wrong_dependency_does_not_fail_performer_attention():
+    source = textwrap.dedent("""
+        def positive_random_features(x, projection):
+            raise NotImplementedError()
+
+        def linear_attention(q, k, v, feature_map):
+            return q * 0
+
+        def performer_attention(q, k, v, projection, causal=False):
+            scale = q.shape[-1] ** -0.25
+            phi = lambda x: positive_random_features(x * scale, projection)
+            if causal:
+                return causal_linear_attention(q, k, v, phi, 32)
+            return linear_attention(q, k, v, phi)
+
+        report = check(performer_attention)
+    """)
+    namespace = {"check": check}
+    exec(source, namespace)
+    report = namespace["report"]
+    assert [line.complaint for line in report.lines if line.complaint] == []
+    assert report.points == report.max_points
+    assert "causal_linear_attention" not in namespace
+
+
+def test_check_works_where_solutions_are_not_installed():
+    source = textwrap.dedent("""
+        import sys
+        sys.modules["solutions"] = None  # import solutions raises ImportError
+        import torch
+        from autograder.check import check
+
+        def elu_feature_map(x):
+            return torch.nn.functional.elu(x)
+
+        report = check(elu_feature_map)
+        print(report, report.mistake)
+    """)
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("1 elu without plus 1\n", "")
+
+
+def test_reports_never_exceed_the_points_nor_fall_below_zero():
+    for exercise in all_exercises().values():
+        report = check(getattr(right, exercise.name))
+        assert 0 <= report.points <= report.max_points == exercise.points

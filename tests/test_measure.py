@@ -1,0 +1,45 @@
+"""Counters, clocks and fits."""
+
+import pytest
+import torch
+
+from course.measure import count_cost, median_seconds, scaling_exponent
+
+
+def test_a_matrix_product_costs_two_operations_a_multiply_add():
+    a, b = torch.ones(3, 5), torch.ones(5, 7)
+    assert count_cost(lambda: a @ b).work == 2 * 3 * 5 * 7
+
+
+def test_elementwise_operations_cost_one_for_each_element_and_views_nothing():
+    a = torch.ones(6, 4)
+    assert count_cost(lambda: a + 1).work == 24
+    assert count_cost(lambda: a.mT[:, ::2].unsqueeze(0)).work == 0
+    assert count_cost(lambda: a[:1].expand(6, 4)).work == 0
+
+
+def test_a_broadcast_view_does_not_count_as_a_large_tensor():
+    column = torch.ones(1000, 1)
+    assert count_cost(lambda: column.expand(1000, 1000)).largest_tensor == 0
+    assert count_cost(lambda: column.expand(1000, 1000) + 0).largest_tensor == 1_000_000
+
+
+@pytest.mark.parametrize("exponent", [0, 1, 1.5, 2])
+def test_the_scaling_exponent_is_the_power(exponent):
+    sizes = [10, 100, 1000]
+    assert scaling_exponent(sizes, [3 * n**exponent for n in sizes]) == pytest.approx(exponent)
+
+
+def test_functions_are_timed_in_turn_and_stop_at_the_budget(monkeypatch):
+    order, now = [], [0.0]
+
+    def run(name, seconds):
+        order.append(name)
+        now[0] += seconds
+
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    times = median_seconds(
+        {"quick": lambda: run("quick", 0.1), "slow": lambda: run("slow", 3.0)}, repeats=3, budget=2
+    )
+    assert times == {"quick": pytest.approx(0.1), "slow": pytest.approx(3.0)}
+    assert order == ["quick", "slow", "quick", "slow", "quick", "quick"]
