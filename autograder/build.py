@@ -84,6 +84,7 @@ def source_notebook(path: Path, topic: str) -> NotebookNode:
             k for k in ("exercise", "check", "spec", "locked", "written") if k in cell.metadata
         ]
         if not kinds:
+            cell.metadata = {k: v for k, v in cell.metadata.items() if k == "tags"}
             continue
         mark = next(marks)
         kind, name = mark.kind, mark.name

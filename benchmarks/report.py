@@ -194,6 +194,8 @@ def _draw_row(row: Row, cells: Sequence[Cell], axes: Sequence[Axes]) -> None:
             axis.set_axis_off()
             axis.text(0.5, 0.5, "no gradient flows through it", ha="center", va="center")
             continue
+        axis.set_xscale("log", base=2)
+        axis.set_yscale("log")
         for contender, (colour, marker) in zip(row.contenders, STYLES, strict=False):
             found = [cell for cell in _find(cells, row, contender, backward) if cell.status == OK]
             # A peak below what the process held before has no place on a logarithmic axis.
@@ -206,8 +208,6 @@ def _draw_row(row: Row, cells: Sequence[Cell], axes: Sequence[Axes]) -> None:
                 linestyle="--" if contender.differs else "-",
                 label=contender.name + (" (another function)" if contender.differs else ""),
             )
-        axis.set_xscale("log", base=2)
-        axis.set_yscale("log")
         axis.yaxis.set_major_formatter("{x:g}")
         axis.yaxis.set_minor_formatter(NullFormatter())
         axis.set_xticks(row.sizes, [str(size) for size in row.sizes])

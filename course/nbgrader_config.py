@@ -3,10 +3,18 @@
 The command line has the last word, for example `nbgrader autograde NAME --Execute.timeout=120`.
 """
 
+import os
+import sys
 from pathlib import Path
 
 c = get_config()
 root = Path(__file__).parent
+
+# nbgrader starts `alembic` by its name. It lies beside this Python, activated or not.
+beside = str(Path(sys.executable).parent)
+search = os.environ.get("PATH", "").split(os.pathsep)
+if beside not in search:
+    os.environ["PATH"] = os.pathsep.join([beside, *search])
 
 # --- What an instructor may want to change -------------------------------------------------------
 
@@ -70,3 +78,7 @@ c.Autograde.autograde_preprocessors = [
 # Cells that only measure tell a grader nothing.
 c.Execute.skip_cells_with_tag = "measurement"
 c.Execute.shutdown_kernel = "immediate"
+
+# Kernels talk to the grader through files of this user, not through open TCP ports.
+if os.name == "posix":
+    c.KernelManager.transport = "ipc"

@@ -4,25 +4,39 @@ The step and the feature map are the reader's. They are held against the values 
 and against causal kernel attention computed one query at a time.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations, islice
 from typing import Any
 
+import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
 from torch import Tensor
 
 from course.specifications.linear_attention import kernel_attention
 from course.widgets.exhibit import Exhibit, ReaderError, as_tensor, not_finite, percent, run
-from course.widgets.style import BLUE, GREY, SERIES, TRUTH, new_figure, styled, write_in_place
+from course.widgets.style import (
+    BLACK,
+    BLUE,
+    GREY,
+    SERIES,
+    TRUTH,
+    VERMILLION,
+    new_figure,
+    styled,
+    write_in_place,
+)
 
 FeatureMap = Callable[[Tensor], Tensor]
 State = tuple[Tensor, Tensor]
 
 KEY_DIM, VALUE_DIM, LENGTH = 16, 8, 48
 STEP = "recurrent_step"
+_BELOW = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.22), "ncols": 2}
 SEQUENCES = ["every key new", "four keys, same values", "four keys, new values", "random keys"]
 
 
@@ -43,7 +57,7 @@ class Recall:
         return self.codebook[self.ids]
 
     def stored(self, t: int) -> State:
-        """The distinct keys of tokens 0 to t, and for each the value written last: (c, d), (c, e)."""
+        """The c distinct keys of tokens 0 to t, (c, d), and the value each had last, (c, e)."""
         last = {int(key): i for i, key in enumerate(self.ids[: t + 1])}
         return self.codebook[list(last)], self.values[list(last.values())]
 
@@ -142,15 +156,13 @@ def step_problems(recurrent_step: Callable, feature_map: FeatureMap) -> list[str
         return [str(error)]
     problems = []
     if not (phi > 0).all():
-        problems.append(
-            f"feature_map gives numbers that are not positive, down to {phi.min():.3g}."
-        )
+        problems.append(f"feature_map gives numbers that are not positive: {phi.min():.3g}.")
     problems += not_finite(STEP, torch.cat(list(outputs.values())))
     for t in tokens:
         off = (outputs[t] - right[t]).abs().max().item()
         if not off < 1e-3 and right[t].isfinite().all():
             problems.append(
-                f"{STEP} differs from causal kernel attention from token {t} on, by {off:.3g}."
+                f"{STEP} differs from causal kernel attention, the first time at token {t}."
             )
             break
     return problems
@@ -191,17 +203,18 @@ class RecurrentState(Exhibit):
         off = ((self.read - self.stored).norm() / self.stored.norm()).item()
         return (
             f"{written} The state takes {self.state_bytes} bytes, a key–value cache "
-            f"{(self.t + 1) * self.cache_bytes_per_token}. Asked for the first key, the state reads "
-            f"a value {percent(off)} off; over all keys it is {percent(self.errors[self.t])} off."
+            f"{(self.t + 1) * self.cache_bytes_per_token}. Asked for the first key, the state "
+            f"reads a value that is {percent(off)} off; the mean over all keys is "
+            f"{percent(self.errors[self.t])}."
         )
 
     @styled
     def draw(self) -> Figure:
         """State and read-out above, recall error and bytes against tokens below."""
-        figure = new_figure(height=6.4)
-        above, below = figure.subfigures(2, 1)
-        self._draw_state(*above.subplots(1, 3, width_ratios=[1.6, 0.35, 2.2]))
-        self._draw_course(*below.subplots(1, 2))
+        figure = new_figure(height=6.6)
+        above, below = figure.add_gridspec(2, 1)
+        self._draw_state(*above.subgridspec(1, 3, width_ratios=[1.6, 0.35, 2.2]).subplots())
+        self._draw_course(*below.subgridspec(1, 2).subplots())
         return figure
 
     def _draw_state(self, matrix: Axes, key_sum: Axes, read: Axes) -> None:
@@ -209,13 +222,13 @@ class RecurrentState(Exhibit):
         key_sum.set(title="z = Σ φ(k)", xticks=[])
         for axes in (matrix, key_sum):
             axes.grid(visible=False)
-        place = torch.arange(len(self.stored)).numpy()
-        read.bar(
-            place - 0.2, self.stored.numpy(), 0.4, color=GREY, label="stored under the first key"
-        )
+        place = np.arange(len(self.stored))
+        read.bar(place - 0.2, self.stored.numpy(), 0.4, color=GREY, label="stored there last")
         if self.state is None:
-            for axes, text in ((matrix, "nothing to show"), (read, "nothing was read")):
-                write_in_place(axes, text, y=0.9)
+            for axes in (matrix, key_sum):
+                axes.set(xticks=[], yticks=[])
+            write_in_place(matrix, "nothing to show")
+            write_in_place(read, "nothing was read", y=0.9)
         else:
             values, weights = self.state
             top = values.abs().max().item() or 1.0
@@ -223,38 +236,37 @@ class RecurrentState(Exhibit):
             matrix.figure.colorbar(image, ax=matrix)
             image = key_sum.imshow(weights.unsqueeze(-1).numpy(), vmin=0, aspect="auto")
             key_sum.figure.colorbar(image, ax=key_sum, fraction=0.5)
+            for axes in (matrix, key_sum):
+                axes.yaxis.set_major_locator(MultipleLocator(4))
             read.bar(place + 0.2, self.read.numpy(), 0.4, color=BLUE, hatch="//", label="read back")
-        read.axhline(0, color="black", lw=1)
-        read.set(
-            title="asking for the first key", xlabel="value entry", ylabel="value", xticks=place
-        )
-        read.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=2)
+        read.axhline(0, color=BLACK, lw=1)
+        read.set(title="asking for the first key", xlabel="value entry", ylabel="value")
+        read.set_xticks(place)
+        read.legend(**_BELOW)
 
     def _draw_course(self, recall: Axes, size: Axes) -> None:
         tokens = list(range(1, LENGTH + 1))
         now = self.t + 1
         if self.right_errors is not None:
-            recall.plot(tokens, self.right_errors, label="causal kernel attention", **TRUTH)
+            recall.plot(tokens, self.right_errors, label="exact prefix sums", **TRUTH)
         if self.errors is None:
-            write_in_place(recall, "nothing to show")
+            write_in_place(recall, "nothing to show", y=0.9)
         else:
-            recall.plot(tokens, self.errors, color=BLUE, label="your state")
+            recall.plot(tokens, self.errors, color=BLUE, label="your recurrent_step")
             recall.plot(now, self.errors[self.t], "o", color=BLUE)
             size.axhline(self.state_bytes, color=BLUE, label="state (S, z)")
-        recall.set(
-            title="recall of all keys so far",
-            xlabel="tokens written",
-            ylabel="error, relative to the value",
-            ylim=(-0.03, None),
-        )
+        recall.set(title="recall of all keys so far", xlabel="tokens written")
+        shown = [*(self.errors or []), *(self.right_errors or []), 1.0]
+        top = max(error for error in shown if math.isfinite(error))
+        recall.set(ylabel="error, relative to the value", ylim=(-0.04, 1.08 * top))
         cache = [token * self.cache_bytes_per_token for token in tokens]
-        size.plot(tokens, cache, color=SERIES[1]["color"], ls="--", label="key–value cache")
-        size.plot(now, cache[self.t], "s", color=SERIES[1]["color"])
+        size.plot(tokens, cache, color=VERMILLION, ls="--", label="key–value cache")
+        size.plot(now, cache[self.t], "s", color=VERMILLION)
         size.set(title="memory", xlabel="tokens written", ylabel="bytes", ylim=(0, None))
         for axes in (recall, size):
-            axes.axvline(now, color="black", lw=1, ls=":")
+            axes.axvline(now, color=BLACK, lw=1, ls=":")
             if axes.get_legend_handles_labels()[0]:
-                axes.legend(loc="upper left" if axes is size else "best")
+                axes.legend(**_BELOW)
 
 
 def recurrent_state(

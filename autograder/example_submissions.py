@@ -1,0 +1,60 @@
+"""Example submissions: a released notebook with answers written into it."""
+
+import inspect
+import re
+from collections.abc import Mapping
+from copy import deepcopy
+
+from nbformat import NotebookNode
+
+from solutions.mistakes import Mistake, mistakes_of
+
+_IMPORTS = "import math\n\nimport torch\nimport torch.nn.functional as F\n\n\n"
+
+
+def cell_of(notebook: NotebookNode, grade_id: str) -> NotebookNode:
+    """The cell that nbgrader knows as `grade_id`. Raises KeyError if there is none."""
+    for cell in notebook.cells:
+        if cell.metadata.get("nbgrader", {}).get("grade_id") == grade_id:
+            return cell
+    raise KeyError(f"the notebook has no cell {grade_id!r}")
+
+
+def solutions_in(source: NotebookNode) -> dict[str, str]:
+    """The text of the exercises' cells in a source notebook, by the exercise's name."""
+    return {
+        cell.metadata.nbgrader.grade_id: cell.source
+        for cell in source.cells
+        if cell.cell_type == "code" and cell.metadata.get("nbgrader", {}).get("solution")
+    }
+
+
+def with_answers(release: NotebookNode, answers: Mapping[str, str]) -> NotebookNode:
+    """A copy of a released notebook whose cells, by grade_id, hold the answers."""
+    notebook = deepcopy(release)
+    for grade_id, text in answers.items():
+        cell_of(notebook, grade_id).source = text
+    return notebook
+
+
+def a_mistake_in_each(topic: str, exercises: list[str]) -> dict[str, Mistake]:
+    """For each exercise its first declared mistake that a notebook's cell can hold."""
+    return {
+        name: next(m for m in mistakes_of(topic, name) if f"right.{name}(" not in _text(m))
+        for name in exercises
+    }
+
+
+def mistake_source(mistake: Mistake) -> str:
+    """A declared mistake as the cell of its exercise: other exercises are called by their names."""
+    function = mistake.function
+    module = inspect.getmodule(function)
+    helpers = [name for name in function.__code__.co_names if name.startswith("_")]
+    parts = [inspect.getsource(getattr(module, name)) for name in helpers]
+    text = "\n\n".join([*parts, _text(mistake)]).replace("right.", "")
+    return _IMPORTS + text.replace(f"def {function.__name__}(", f"def {mistake.exercise}(")
+
+
+def _text(mistake: Mistake) -> str:
+    source = inspect.getsource(mistake.function)
+    return source[re.search(r"^def ", source, re.MULTILINE).start() :]  # without its decorator
