@@ -36,7 +36,12 @@ def linear_attention(
     phi_q, phi_k = feature_map(q), feature_map(k)
     key_values = phi_k.mT @ v  # (..., m, e): what the keys say, summed before any query asks
     key_sum = phi_k.sum(dim=-2).unsqueeze(-1)  # (..., m, 1)
-    return (phi_q @ key_values) / (phi_q @ key_sum)
+    # Side by side, so that one product with φ(q) gives the numerator and the normaliser.
+    numerator, normaliser = (phi_q @ torch.cat([key_values, key_sum], dim=-1)).split(
+        [v.shape[-1], 1], dim=-1
+    )
+    # A product, since the gradient of a division makes two more (n, e) tensors.
+    return numerator * normaliser.reciprocal()
 
 
 def causal_linear_attention(
@@ -55,24 +60,24 @@ def causal_linear_attention(
     Source: Katharopoulos et al. 2020, section 3.3 (arXiv 2006.16236); the chunked form is in
     Hua et al. 2022, section 3.2 (arXiv 2202.10447).
     """
-    n = q.shape[-2]
+    n, e = v.shape[-2:]
     padding = -n % chunk_size
+
+    def in_chunks(x: Tensor) -> Tensor:
+        return x.unflatten(-2, (-1, chunk_size))
+
     # Pad the features, not the inputs: φ(0) is not 0. A padded key then weighs nothing.
-    phi_q, phi_k, values = (
-        F.pad(x, (0, 0, 0, padding)).unflatten(-2, (-1, chunk_size))
-        for x in (feature_map(q), feature_map(k), v)
-    )
+    phi_q, phi_k = (in_chunks(F.pad(feature_map(x), (0, 0, 0, padding))) for x in (q, k))
+    # A column of ones beside the values: its weighted sum is the normaliser.
+    values = in_chunks(F.pad(v, (0, 1, 0, padding), value=1.0))  # (..., chunks, chunk_size, e + 1)
 
-    def sum_of_earlier_chunks(x: Tensor, dim: int) -> Tensor:
-        return x.cumsum(dim).roll(1, dim).index_fill(dim, torch.tensor([0]), 0)
-
-    key_values = sum_of_earlier_chunks(phi_k.mT @ values, dim=-3)  # (..., chunks, m, e)
-    key_sum = sum_of_earlier_chunks(phi_k.sum(dim=-2), dim=-2).unsqueeze(-1)  # (..., chunks, m, 1)
+    chunk_sums = phi_k.mT @ values  # (..., chunks, m, e + 1)
+    earlier_sums = F.pad(chunk_sums[..., :-1, :, :], (0, 0, 0, 0, 1, 0)).cumsum(dim=-3)
     weights = (phi_q @ phi_k.mT).tril()  # (..., chunks, chunk_size, chunk_size)
 
-    numerator = weights @ values + phi_q @ key_values
-    normaliser = weights.sum(dim=-1, keepdim=True) + phi_q @ key_sum
-    return numerator.flatten(-3, -2)[..., :n, :] / normaliser.flatten(-3, -2)[..., :n, :]
+    sums = (weights @ values + phi_q @ earlier_sums).flatten(-3, -2)[..., :n, :]
+    numerator, normaliser = sums.split([e, 1], dim=-1)
+    return numerator * normaliser.reciprocal()
 
 
 def recurrent_step(
@@ -125,8 +130,9 @@ def positive_random_features(
     Source: Choromanski et al. 2020, lemma 1 (arXiv 2009.14794).
     """
     half_norm = x.square().sum(dim=-1, keepdim=True) / 2
-    # One exponential of the difference: exp(ωᵀx) alone overflows for long x.
-    return torch.exp(x @ projection.mT - half_norm) * len(projection) ** -0.5
+    # One exponential of the difference: exp(ωᵀx) alone overflows for long x. The factor 1/√m is
+    # exp(−½ log m): in the exponent, it costs no further pass over the features.
+    return torch.exp(x @ projection.mT - (half_norm + math.log(len(projection)) / 2))
 
 
 def orthogonal_random_features(

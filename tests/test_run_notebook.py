@@ -9,16 +9,9 @@ from autograder.cli import app
 
 
 def graded(source, grade_id, points):
-    fields = {
-        "grade": True,
-        "grade_id": grade_id,
-        "locked": True,
-        "points": points,
-        "solution": False,
-    }
-    return new_code_cell(
-        source, metadata={"nbgrader": fields | {"schema_version": 3, "task": False}}
-    )
+    kind = {"grade": True, "locked": True, "solution": False, "task": False}
+    fields = {"grade_id": grade_id, "points": points, "schema_version": 3} | kind
+    return new_code_cell(source, metadata={"nbgrader": fields})
 
 
 def run(path):
@@ -60,8 +53,13 @@ def test_a_notebook_is_run_and_its_points_are_printed(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "does not exist"), (b"no json", "is not a notebook"), (b"[]", "is not a notebook"), (b"\xff\x00", "is not a notebook")],
-)  # fmt: skip
+    [
+        (None, "does not exist"),
+        (b"no json", "is not a notebook"),
+        (b"[]", "is not a notebook"),
+        (b"\xff\x00", "is not a notebook"),
+    ],
+)
 def test_a_file_that_is_no_notebook_gets_one_clear_line(tmp_path, content, message):
     path = tmp_path / "broken.ipynb"
     if content is not None:

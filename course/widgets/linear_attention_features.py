@@ -13,7 +13,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from course.widgets.exhibit import Exhibit, ReaderError, as_tensor, not_finite, percent, run
+from course.widgets.exhibit import (
+    Exhibit,
+    ReaderError,
+    as_tensor,
+    not_finite,
+    one_thread,
+    percent,
+    run,
+)
 from course.widgets.style import (
     BLUE,
     TRUTH,
@@ -220,6 +228,7 @@ def _example_sequence(norm: float) -> tuple[Tensor, Tensor]:
     return q, k * torch.linspace(0.75, 1.25, 32).unsqueeze(-1)
 
 
+@one_thread()
 def kernel_approximation(
     estimator: str,
     features: Features,

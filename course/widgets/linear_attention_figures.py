@@ -13,7 +13,16 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from course.measure import scaling_exponent
-from course.widgets.exhibit import Exhibit, ReaderError, as_tensor, not_finite, percent, run, times
+from course.widgets.exhibit import (
+    Exhibit,
+    ReaderError,
+    as_tensor,
+    not_finite,
+    one_thread,
+    percent,
+    run,
+    times,
+)
 from course.widgets.linear_attention_features import (
     DIM,
     DOCUMENT,
@@ -92,6 +101,7 @@ class Normaliser(Exhibit):
         return figure
 
 
+@one_thread()
 def normaliser_without_feature_map(elu_feature_map: Callable[[Tensor], Tensor]) -> Normaliser:
     """Normalise by qᵀΣk and by φ(q)ᵀΣφ(k) over 64 random sequences of 128 tokens, d = 32.
 
@@ -190,6 +200,7 @@ def _pairs(cosine: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     return x, cosine * x + math.sqrt(1 - cosine**2) * side
 
 
+@one_thread()
 def kernel_error_against_features(
     positive_random_features: Features,
     trigonometric_random_features: Features,
@@ -277,6 +288,7 @@ class KeyNormBias(Exhibit):
         return figure
 
 
+@one_thread()
 def key_norm_bias(positive_random_features: Features, num_draws: int = 30) -> KeyNormBias:
     """Attend from a query of length 1 to keys at right angles to it, of length 0 to 2.
 

@@ -8,7 +8,15 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from course.specifications.linear_attention import circular_convolution, dft_matrix
-from course.widgets.exhibit import Exhibit, ReaderError, as_tensor, not_finite, percent, run
+from course.widgets.exhibit import (
+    Exhibit,
+    ReaderError,
+    as_tensor,
+    not_finite,
+    one_thread,
+    percent,
+    run,
+)
 from course.widgets.style import BLUE, GREY, TRUTH, new_figure, styled, write_in_place
 
 NUM_TOKENS, IMPULSE = 32, 8
@@ -30,46 +38,47 @@ class Mixing(Exhibit):
     def findings(self) -> str:
         """What each matrix depends on."""
         n = len(self.circulant)
-        told = [f"Between two inputs softmax's matrix changes by {_change(*self.attention)}"]
+        changes = [f"softmax's by {_change(*self.attention)}"]
+        shares = [f"softmax {_share_far_away(self.attention[0])}"]
         if self.fourier is not None:
-            far = _share_far_away(self.fourier[0])
-            told.append(f"FNet's by {_change(*self.fourier)}")
-            told.append(f"FNet gives {far} of its weight to tokens more than {n // 4} away")
-        told.append(f"softmax {_share_far_away(self.attention[0])}")
-        told.append(
-            f"the global filter {_share_far_away(self.circulant)}, with {n} numbers to learn a "
-            f"channel for {n * n} weights"
+            changes.append(f"FNet's by {_change(*self.fourier)}")
+            shares.append(f"FNet {_share_far_away(self.fourier[0])}")
+        shares.append(f"the global filter {_share_far_away(self.circulant)}")
+        return (
+            f"From one input to another, the mixing matrix changes: {', '.join(changes)}. Of its "
+            f"weight, this goes to tokens more than {n // 4} away: {', '.join(shares)}. The filter "
+            f"has {n} numbers to learn a channel, for {n * n} weights."
         )
-        return f"{'; '.join(told)}."
 
     @styled
     def draw(self) -> Figure:
         """The matrices above, and below what one token at s = 8 adds to each output."""
-        figure = new_figure(height=5.6)
-        panels = figure.subplots(2, 3, height_ratios=[1.6, 1])
+        figure = new_figure(height=5.4)
+        panels = figure.subplots(2, 3, height_ratios=[2.1, 1])
         fourier = None if self.fourier is None else self.fourier[0]
         columns = [
             ("FNet: fixed", fourier),
             ("softmax: made by the input", self.attention[0]),
-            ("global filter: learned, circulant", self.circulant),
+            ("global filter: learned", self.circulant),
         ]
         for (above, below), (title, matrix) in zip(panels.T, columns, strict=True):
             above.set(title=title, xlabel="from token s")
             above.grid(visible=False)
-            below.set(xlabel="token t")
+            below.set(xlabel="to token t")
             below.axhline(0, color=GREY, lw=1)
-            if matrix is None:
+            if matrix is None or not matrix.isfinite().all():
                 above.set(xticks=[], yticks=[])
+                above.set_box_aspect(1)
                 write_in_place(above, "nothing to show")
                 continue
-            top = matrix[matrix.isfinite()].abs().max().item()
-            image = above.imshow(matrix.numpy(), cmap="PuOr", vmin=-top, vmax=top)
+            weights = (matrix / matrix.abs().max()).numpy()
+            image = above.imshow(weights, cmap="PuOr", vmin=-1, vmax=1)
             above.axvline(IMPULSE, color=BLUE, lw=1, ls="--")
-            figure.colorbar(image, ax=above, shrink=0.8)
             below.plot(matrix[:, IMPULSE].numpy(), color=BLUE, marker="o", ms=3.5, lw=1.2)
         panels[1, 0].plot(self.fourier_truth[:, IMPULSE].numpy(), zorder=0, **TRUTH)
         panels[0, 0].set_ylabel("to token t")
-        panels[1, 0].set_ylabel(f"weight of token {IMPULSE}\nin output t")
+        panels[1, 0].set_ylabel(f"weight\nfrom token {IMPULSE}")
+        figure.colorbar(image, ax=panels[0], label="weight / largest weight")
         return figure
 
 
@@ -100,11 +109,12 @@ def _mixing_problems(fourier_mixing: Callable[[Tensor], Tensor]) -> list[str]:
     return [f"{NAME} is not the transform over both axes by definition: it is {percent(off)} off."]
 
 
+@one_thread()
 def mixing_matrices(fourier_mixing: Callable[[Tensor], Tensor]) -> Mixing:
     """Read off the mixing matrix of `fourier_mixing` at one channel, beside two others.
 
-    Token s has the weights f(x + impulse at s) − f(x). Softmax attends from 32 tokens that drift;
-    the filter is a decaying wave, as a trained one may be.
+    Token s has the weights f(x + impulse at s) − f(x). Softmax attends
+    among 32 tokens that resemble their neighbours; the filter is a decaying wave, as a trained one may be.
     """
     n = NUM_TOKENS
     generator = torch.Generator().manual_seed(10)
@@ -121,9 +131,9 @@ def mixing_matrices(fourier_mixing: Callable[[Tensor], Tensor]) -> Mixing:
         problems += not_finite(NAME, fourier[0])
     except ReaderError as error:
         problems = list(dict.fromkeys([*problems, str(error)]))
-    tokens = torch.randn(2, n, 16, generator=generator).cumsum(dim=-2)
+    tokens = torch.randn(2, n + 4, 16, generator=generator).unfold(-2, 5, 1).sum(dim=-1)
     tokens = torch.nn.functional.normalize(tokens, dim=-1)
-    attention = (6 * tokens @ tokens.mT).softmax(dim=-1).double()
+    attention = (5 * tokens @ tokens.mT).softmax(dim=-1).double()
     lag = torch.arange(n, dtype=torch.float64)
     lag = torch.minimum(lag, n - lag)
     wave = (torch.exp(-lag / 4) * torch.cos(lag)).unsqueeze(-1)  # (n, 1)

@@ -18,7 +18,15 @@ from matplotlib.ticker import MultipleLocator
 from torch import Tensor
 
 from course.specifications.linear_attention import kernel_attention
-from course.widgets.exhibit import Exhibit, ReaderError, as_tensor, not_finite, percent, run
+from course.widgets.exhibit import (
+    Exhibit,
+    ReaderError,
+    as_tensor,
+    not_finite,
+    one_thread,
+    percent,
+    run,
+)
 from course.widgets.style import (
     BLACK,
     BLUE,
@@ -231,7 +239,7 @@ class RecurrentState(Exhibit):
             write_in_place(read, "nothing was read", y=0.9)
         else:
             values, weights = self.state
-            top = values.abs().max().item() or 1.0
+            top = values[values.isfinite()].abs().amax().item() if values.isfinite().any() else 1.0
             image = matrix.imshow(values.numpy(), cmap="PuOr", vmin=-top, vmax=top, aspect="auto")
             matrix.figure.colorbar(image, ax=matrix)
             image = key_sum.imshow(weights.unsqueeze(-1).numpy(), vmin=0, aspect="auto")
@@ -248,7 +256,7 @@ class RecurrentState(Exhibit):
         tokens = list(range(1, LENGTH + 1))
         now = self.t + 1
         if self.right_errors is not None:
-            recall.plot(tokens, self.right_errors, label="exact prefix sums", **TRUTH)
+            recall.plot(tokens, self.right_errors, label="kernel attention", **TRUTH)
         if self.errors is None:
             write_in_place(recall, "nothing to show", y=0.9)
         else:
@@ -269,6 +277,7 @@ class RecurrentState(Exhibit):
                 axes.legend(**_BELOW)
 
 
+@one_thread()
 def recurrent_state(
     recurrent_step: Callable, feature_map: FeatureMap, sequence: str, t: int
 ) -> RecurrentState:
@@ -350,6 +359,7 @@ class RecallCapacity(Exhibit):
         return figure
 
 
+@one_thread()
 def recall_capacity(
     recurrent_step: Callable,
     feature_map: FeatureMap,
