@@ -33,23 +33,23 @@ class Grade:
 class Classroom:
     """A class in `folder`, with the course's settings and one assignment.
 
-    notebook: the source notebook of the assignment, named like it. Raises FileExistsError if the
-    folder holds a class already.
+    source: the assignment's source notebook, with solutions. Raises FileExistsError if the folder
+    holds a class already.
 
     course/ is the instructor's, exchange/ what they share, students/NAME/ each student's own.
     The commands are nbgrader's, with its command line, but in this process: starting Python for
     each would take most of the time.
     """
 
-    def __init__(self, folder: Path, notebook: Path) -> None:
+    def __init__(self, folder: Path, assignment: str, source: NotebookNode) -> None:
         self.folder = folder.resolve()
-        self.assignment = notebook.stem
+        self.assignment = assignment
         self.course = self.folder / "course"
         if self.course.exists():
             raise FileExistsError(f"{self.course} exists already: name a new or an empty folder")
-        source = self.course / "source" / self.assignment
-        source.mkdir(parents=True)
-        shutil.copy(notebook, source)
+        place = self.course / "source" / assignment
+        place.mkdir(parents=True)
+        nbformat.write(source, place / f"{assignment}.ipynb")
         shutil.copy(COURSE / "nbgrader_config.py", self.course)
 
     # --- The instructor's commands ---------------------------------------------------------------
@@ -93,8 +93,8 @@ class Classroom:
         return self.workbook(student)
 
     def submit(self, student: str) -> str:
-        """Hand in a student's folder as it is."""
-        return self._study("submit", student)
+        """Hand in a student's folder as it is, unless the notebook is missing in it."""
+        return self._study("submit", student, "--strict")
 
     def fetch_feedback(self, student: str) -> Path:
         """Fetch the feedback as a student; return the path of the newest page."""
@@ -128,7 +128,7 @@ class Classroom:
                     grade.name: Grade(grade.score, grade.max_score, grade.needs_manual_grade)
                     for grade in sorted(submission.grades, key=lambda g: order.index(g.name))
                 }
-                for submission in notebook.submissions
+                for submission in sorted(notebook.submissions, key=lambda s: s.student.id)
             }
 
     # --- How commands are run --------------------------------------------------------------------
@@ -136,13 +136,14 @@ class Classroom:
     def _instruct(self, command: str, *options: str) -> str:
         return self._nbgrader(self.course, command, self.assignment, *options)
 
-    def _study(self, command: str, student: str) -> str:
+    def _study(self, command: str, student: str, *options: str) -> str:
         place = self.workbook(student).parent.parent
         place.mkdir(parents=True, exist_ok=True)
         return self._nbgrader(
             place,
             command,
             self.assignment,
+            *options,
             f"--student={student}",
             f"--Exchange.cache={self.folder / 'caches' / student}",
         )

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from autograder.build import COURSE, build
+from autograder.build import COURSE, source_notebook
 from autograder.classroom import Classroom, Grade
 from autograder.example_submissions import (
     a_mistake_in_each,
@@ -61,13 +61,13 @@ def run_demo(folder: Path | None = None) -> None:
     # Its own stream: while nbgrader runs, standard output is collected as its log.
     console = Console(file=sys.stdout)
     folder = folder or Path(tempfile.mkdtemp(prefix="example-class-"))
-    notebook = COURSE / "source" / NOTEBOOKS[TOPIC] / f"{NOTEBOOKS[TOPIC]}.ipynb"
-    build()
+    name = NOTEBOOKS[TOPIC]
+    source = source_notebook(COURSE / "source" / name / f"{name}.md", TOPIC)
     try:
-        classroom = Classroom(folder, notebook)
+        classroom = Classroom(folder, name, source)
     except FileExistsError as error:
         raise SystemExit(f"error: {error}") from None
-    _teach(classroom, nbformat.read(notebook, as_version=4), console)
+    _teach(classroom, source, console)
     console.print(_table(classroom.grades()))
     console.print(
         "Written answers wait for a person: in JupyterLab, formgrader shows them. "

@@ -7,6 +7,7 @@ from copy import deepcopy
 
 from nbformat import NotebookNode
 
+from autograder.extract import BEGIN, END
 from solutions.mistakes import Mistake, mistakes_of
 
 _IMPORTS = "import math\n\nimport torch\nimport torch.nn.functional as F\n\n\n"
@@ -22,8 +23,9 @@ def cell_of(notebook: NotebookNode, grade_id: str) -> NotebookNode:
 
 def solutions_in(source: NotebookNode) -> dict[str, str]:
     """The text of the exercises' cells in a source notebook, by the exercise's name."""
+    markers = re.compile(rf"^ *({BEGIN}|{END})\n?", re.MULTILINE)
     return {
-        cell.metadata.nbgrader.grade_id: cell.source
+        cell.metadata.nbgrader.grade_id: markers.sub("", cell.source)
         for cell in source.cells
         if cell.cell_type == "code" and cell.metadata.get("nbgrader", {}).get("solution")
     }

@@ -27,12 +27,11 @@ c.CourseDirectory.db_url = f"sqlite:///{root / 'gradebook.db'}"
 # The exchange is nbgrader's own, /usr/local/share/nbgrader/exchange; every student must be able to
 # write to it. Another folder:
 # c.Exchange.root = "/srv/nbgrader/exchange"
+# Students' own settings, such as /etc/jupyter/nbgrader_config.py, need the same course_id and
+# root; with c.ExchangeSubmit.strict = True nobody can hand in without the notebook.
 
 # Seconds that one cell may take. A check takes less than 5 on a laptop.
 c.Execute.timeout = 60
-
-# Handing in fails, and says so to the student, if the notebook is missing or has another name.
-c.ExchangeSubmit.strict = True
 
 # --- The folders ---------------------------------------------------------------------------------
 

@@ -164,11 +164,11 @@ def performer_attention(
 ) -> Float[Tensor, "... n_q e"]:
     """Softmax attention, estimated in O(n) by FAVOR+.
 
-    exp(qᵀk / √d) is exp(xᵀy) for x = q / d^¼ and y = k / d^¼, so queries and keys are scaled by
-    d^-¼ each. `projection` is drawn once by the caller, so that equal inputs give equal outputs.
+    `projection` is drawn once by the caller, so that equal inputs give equal outputs.
 
     Source: Choromanski et al. 2020, section 2 (arXiv 2009.14794).
     """
+    # exp(qᵀk / √d) is exp(xᵀy) for x = q / d^¼ and y = k / d^¼.
     scale = q.shape[-1] ** -0.25
 
     def feature_map(x: Tensor) -> Tensor:

@@ -71,12 +71,20 @@ def as_tensor(name: str, value: Any, shape: tuple[int, ...]) -> Tensor:
     return value.detach().double()
 
 
+def note(problems: list[str], error: ReaderError) -> None:
+    """Add the sentence, unless one on the same function is there: a sentence begins with a name."""
+    sentence = str(error)
+    known = {problem.split()[0].strip(",:") for problem in problems}
+    if sentence.split()[0].strip(",:") not in known:
+        problems.append(sentence)
+
+
 def not_finite(name: str, value: Tensor) -> list[str]:
     """One sentence if some of the numbers are NaN or infinite, none otherwise."""
     share = 1 - value.isfinite().double().mean().item()
     if share == 0:
         return []
-    return [f"{percent(share)} of the numbers computed with {name} are NaN or infinite."]
+    return [f"{name} leads to NaN or infinity in {percent(share)} of the numbers computed with it."]
 
 
 def times(factor: float) -> str:
@@ -88,7 +96,9 @@ def times(factor: float) -> str:
 
 def percent(share: float) -> str:
     """A share in words: 0.0312 is "3.1 %"; from a thousand per cent on, "12 times"."""
-    if not abs(share) < 10:
+    if math.isnan(share):
+        return "NaN"
+    if abs(share) >= 10:
         return times(share)
     if 0 < abs(share) < 5e-4:
         return "less than 0.1 %"

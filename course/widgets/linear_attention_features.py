@@ -18,6 +18,7 @@ from course.widgets.exhibit import (
     ReaderError,
     as_tensor,
     not_finite,
+    note,
     one_thread,
     percent,
     run,
@@ -78,14 +79,17 @@ def feature_problems(name: str, features: Features) -> list[str]:
     ]
 
 
-def projection_problems(orthogonal: Projections) -> list[str]:
-    """A sentence if the rows are not orthogonal in blocks, or not as long as normal vectors."""
+def check_projections(orthogonal: Projections) -> tuple[Projections | None, list[str]]:
+    """The function, or None if it cannot be run, and what is wrong with its rows, in sentences.
+
+    The rows must be orthogonal in blocks, and as long as normal vectors.
+    """
     name = "orthogonal_random_features"
     try:
         rows = run(name, orthogonal, 512, 8, torch.Generator().manual_seed(1))
         rows = as_tensor(name, rows, (512, 8))
     except ReaderError as error:
-        return [f"{error} Independent rows stand in for it."]
+        return None, [str(error)]
     unit = torch.nn.functional.normalize(rows, dim=-1).unflatten(0, (-1, 8))
     cosine = (unit @ unit.mT - torch.eye(8)).abs().max().item()
     square = rows.square().sum(dim=-1).mean().item()
@@ -99,20 +103,17 @@ def projection_problems(orthogonal: Projections) -> list[str]:
             f"{name}: the rows' mean squared length is {square:.3g} in 8 dimensions, where normal "
             "vectors have 8."
         )
-    return problems
+    return orthogonal, problems
 
 
 def draw_projection(
     m: int, d: int, orthogonal: Projections | None, seed: torch.Generator
 ) -> Tensor:
-    """(m, d): the reader's rows where they are given and have that shape, else independent ones."""
-    if orthogonal is not None:
-        try:
-            name = "orthogonal_random_features"
-            return as_tensor(name, run(name, orthogonal, m, d, seed), (m, d)).float()
-        except ReaderError:
-            pass  # projection_problems has said it
-    return torch.randn(m, d, generator=seed)
+    """The reader's orthogonal rows, (m, d), or independent ones where no function is given."""
+    if orthogonal is None:
+        return torch.randn(m, d, generator=seed)
+    name = "orthogonal_random_features"
+    return as_tensor(name, run(name, orthogonal, m, d, seed), (m, d)).float()
 
 
 # --- kernel_approximation -------------------------------------------------------------------------
@@ -248,20 +249,23 @@ def kernel_approximation(
     }
     name = names[estimator]
     problems = [] if estimator == DOCUMENT else feature_problems(name, features)
+    rows = "independent"
     if orthogonal_random_features is not None:
-        problems += projection_problems(orthogonal_random_features)
+        usable, row_problems = check_projections(orthogonal_random_features)
+        problems += row_problems
+        rows = "independent (for orthogonal)" if usable is None else "orthogonal"
+        orthogonal_random_features = usable
     q, k = _example_sequence(norm)
     seed = torch.Generator().manual_seed(3)
-    projection = draw_projection(num_features, DIM, orthogonal_random_features, seed)
     try:
+        projection = draw_projection(num_features, DIM, orthogonal_random_features, seed)
         estimate = kernel_estimate(name, features, q, k, projection)
         attention_estimate = estimate / estimate.sum(dim=-1, keepdim=True)
         problems += not_finite(name, attention_estimate)
     except ReaderError as error:
         estimate = attention_estimate = None
-        problems = list(dict.fromkeys([*problems, str(error)]))
+        note(problems, error)
     scores = (q @ k.mT).double()
-    rows = "independent" if orthogonal_random_features is None else "orthogonal"
     return KernelApproximation(
         problems=problems,
         setting=f"{estimator}, m = {num_features}, {rows} projections, norm {norm:g}",

@@ -18,6 +18,7 @@ from course.widgets.exhibit import (
     ReaderError,
     as_tensor,
     not_finite,
+    note,
     one_thread,
     percent,
     run,
@@ -29,11 +30,11 @@ from course.widgets.linear_attention_features import (
     POSITIVE,
     Features,
     Projections,
+    check_projections,
     document_features,
     draw_projection,
     feature_problems,
     kernel_estimate,
-    projection_problems,
     unit_rows,
 )
 from course.widgets.style import BLACK, SERIES, TRUTH, new_figure, styled
@@ -77,6 +78,9 @@ class Normaliser(Exhibit):
         ]
         for axes, measured, bins in panels:
             for style, (label, values) in zip(SERIES, measured.items(), strict=False):
+                values = values[values.isfinite()]
+                if not len(values):
+                    continue
                 axes.hist(
                     values.clamp(bins[0], bins[-1]).numpy(),
                     bins=bins.numpy(),
@@ -164,9 +168,10 @@ class KernelError(Exhibit):
             ]
             sentences.append(
                 f"Where exp(xᵀy) = {math.exp(cosine):.2f}, the error at m = {largest} (slope) is: "
-                f"{', '.join(told) or 'not measured'}. At m = d = {DIM}, orthogonal rows leave "
-                f"{' and '.join(gains) or 'nothing to compare'}."
+                f"{', '.join(told) or 'not measured'}."
             )
+            if gains:
+                sentences.append(f"At m = d = {DIM}, orthogonal rows leave {' and '.join(gains)}.")
         return " ".join([*sentences, "1/√m has the slope −0.50."])
 
     @styled
@@ -215,29 +220,29 @@ def kernel_error_against_features(
         "trigonometric": ("trigonometric_random_features", trigonometric_random_features),
         "positive": ("positive_random_features", positive_random_features),
     }
+    orthogonal, problems = check_projections(orthogonal_random_features)
+    kinds = {"": None} if orthogonal is None else {"": None, ", orthogonal": orthogonal}
     curves = {
-        label + addition: (name, features, orthogonal)
+        label + addition: (name, features, rows)
         for label, (name, features) in estimators.items()
-        for addition, orthogonal in [("", None), (", orthogonal", orthogonal_random_features)]
+        for addition, rows in kinds.items()
     }
-    problems = [
-        *feature_problems("positive_random_features", positive_random_features),
-        *feature_problems("trigonometric_random_features", trigonometric_random_features),
-        *projection_problems(orthogonal_random_features),
-    ]
+    for name, features in estimators.values():
+        problems += feature_problems(name, features)
     errors: dict[float, dict[str, list[float]]] = {cosine: {} for cosine in pairs}
     x, y = (torch.cat(vectors) for vectors in zip(*pairs.values(), strict=True))
     exact = (x * y).sum(dim=-1).double().exp()
-    for label, (name, features, orthogonal) in curves.items():
+    for label, (name, features, rows) in curves.items():
         squares = torch.zeros(len(num_features), len(pairs), dtype=torch.float64)
         try:
             for row, m in enumerate(num_features):
                 for _ in range(num_draws):
-                    projection = draw_projection(m, DIM, orthogonal, generator)
+                    projection = draw_projection(m, DIM, rows, generator)
                     estimate = kernel_estimate(name, features, x, y, projection).diagonal()
                     squares[row] += (estimate / exact - 1).square().view(len(pairs), -1).mean(-1)
-        except ReaderError:
-            continue  # feature_problems has said it
+        except ReaderError as error:
+            note(problems, error)
+            continue
         for curve, cosine in zip((squares / num_draws).sqrt().T, pairs, strict=True):
             errors[cosine][label] = curve.tolist()
     return KernelError(problems=problems, num_features=num_features, errors=errors)

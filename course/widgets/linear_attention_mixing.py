@@ -13,6 +13,7 @@ from course.widgets.exhibit import (
     ReaderError,
     as_tensor,
     not_finite,
+    note,
     one_thread,
     percent,
     run,
@@ -113,8 +114,8 @@ def _mixing_problems(fourier_mixing: Callable[[Tensor], Tensor]) -> list[str]:
 def mixing_matrices(fourier_mixing: Callable[[Tensor], Tensor]) -> Mixing:
     """Read off the mixing matrix of `fourier_mixing` at one channel, beside two others.
 
-    Token s has the weights f(x + impulse at s) − f(x). Softmax attends
-    among 32 tokens that resemble their neighbours; the filter is a decaying wave, as a trained one may be.
+    Token s has the weights f(x + impulse at s) − f(x). Softmax attends among 32 tokens that
+    resemble their neighbours; the filter is a decaying wave, as a trained one may be.
     """
     n = NUM_TOKENS
     generator = torch.Generator().manual_seed(10)
@@ -130,7 +131,7 @@ def mixing_matrices(fourier_mixing: Callable[[Tensor], Tensor]) -> Mixing:
         fourier = (matrices[0], matrices[1])
         problems += not_finite(NAME, fourier[0])
     except ReaderError as error:
-        problems = list(dict.fromkeys([*problems, str(error)]))
+        note(problems, error)
     tokens = torch.randn(2, n + 4, 16, generator=generator).unfold(-2, 5, 1).sum(dim=-1)
     tokens = torch.nn.functional.normalize(tokens, dim=-1)
     attention = (5 * tokens @ tokens.mT).softmax(dim=-1).double()

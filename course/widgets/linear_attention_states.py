@@ -23,6 +23,7 @@ from course.widgets.exhibit import (
     ReaderError,
     as_tensor,
     not_finite,
+    note,
     one_thread,
     percent,
     run,
@@ -112,6 +113,13 @@ def _step(step: Any, state: State, q: Tensor, k: Tensor, v: Tensor, phi: Any) ->
     return new_state, as_tensor(f"{STEP}, for the output,", output, tuple(v.shape))
 
 
+def _features(feature_map: FeatureMap, keys: Tensor) -> Tensor:
+    """φ(keys), (n, m) with an m of the feature map's choosing."""
+    phi = run("feature_map", feature_map, keys)
+    m = phi.shape[-1] if isinstance(phi, Tensor) and phi.ndim else keys.shape[-1]
+    return as_tensor("feature_map", phi, (len(keys), m))
+
+
 def store_and_read(
     recurrent_step: Callable, feature_map: FeatureMap, recall: Recall, tokens: list[int]
 ) -> tuple[dict[int, State], dict[int, Tensor]]:
@@ -121,9 +129,7 @@ def store_and_read(
     ReaderError where the reader's functions cannot be run.
     """
     keys, values = recall.keys, recall.values
-    phi = run("feature_map", feature_map, keys)
-    m = phi.shape[-1] if isinstance(phi, Tensor) and phi.ndim else 0
-    as_tensor("feature_map", phi, (len(keys), m))
+    m = _features(feature_map, keys).shape[-1]
     state = (torch.zeros(m, values.shape[-1]), torch.zeros(m))
     states, outputs = {}, {}
     for t in range(max(tokens) + 1):
@@ -149,6 +155,7 @@ def right_outputs(feature_map: FeatureMap, recall: Recall, t: int) -> Tensor:
     """What a right step reads for every key stored after token t: (keys, e)."""
     queries, _ = recall.stored(t)
     keys, values = recall.keys[: t + 1], recall.values[: t + 1]
+    _features(feature_map, keys)
     return run("feature_map", kernel_attention, queries, keys, values, feature_map).double()
 
 
@@ -157,7 +164,7 @@ def step_problems(recurrent_step: Callable, feature_map: FeatureMap) -> list[str
     recall = example_recall("random keys")
     tokens = list(range(12))
     try:
-        phi = run("feature_map", feature_map, recall.keys)
+        phi = _features(feature_map, recall.keys)
         _, outputs = store_and_read(recurrent_step, feature_map, recall, tokens)
         right = {t: right_outputs(feature_map, recall, t) for t in tokens}
     except ReaderError as error:
@@ -295,7 +302,7 @@ def recurrent_state(
         state, read = states[t], outputs[t][0]
         errors = [recall_error(recall, i, outputs[i]) for i in tokens]
     except ReaderError as error:
-        problems = list(dict.fromkeys([*problems, str(error)]))
+        note(problems, error)
     return RecurrentState(
         problems=problems,
         sequence=sequence,
@@ -380,7 +387,7 @@ def recall_capacity(
         try:
             _, outputs = store_and_read(recurrent_step, feature_map, recall, tokens)
         except ReaderError as error:
-            problems = list(dict.fromkeys([*problems, str(error)]))
+            note(problems, error)
             continue
         errors[m] = [recall_error(recall, t, outputs[t]) for t in tokens]
     return RecallCapacity(problems=problems, num_pairs=num_pairs, errors=errors)

@@ -60,8 +60,8 @@ class Scaling(Exhibit):
         else:
             told = f"{second} does not overtake {first} up to n = {self.sizes[-1]}"
         return (
-            f"From n = {self.fitted_sizes[0]} on, time grows as {fits}. In these runs {told}; at n ="
-            f" {self.sizes[-1]}, {first} takes {last} as long as {second}."
+            f"From n = {self.fitted_sizes[0]} on, time grows as {fits}. In these runs {told}. "
+            f"At n = {self.sizes[-1]}, {first} takes {last} as long as {second}."
         )
 
     @styled
@@ -75,7 +75,7 @@ class Scaling(Exhibit):
         if (n := self.crossover()) is not None:
             label = f"{self.overtakes[1]} overtakes: n ≈ {n:.0f}"
             axes.axvline(n, color=BLACK, lw=1, ls=":", label=label)
-        axes.set(xlabel="sequence length n (tokens)", ylabel="time (ms, median)")
+        axes.set(xlabel="sequence length n (tokens)", ylabel="time (ms)")
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         axes.set_xticks(self.sizes, [str(size) for size in self.sizes])
@@ -87,7 +87,7 @@ class Scaling(Exhibit):
 def scaling(
     sizes: Sequence[int], seconds: dict[str, Sequence[float]], overtakes: tuple[str, str]
 ) -> Scaling:
-    """Show measured times, as `course.measure.median_seconds` gives them for each size.
+    """Show measured times, as `course.measure.fastest_seconds` gives them for each size.
 
     seconds[method] has one entry for each of `sizes`. Raises ValueError where it does not, or
     where `overtakes` names a method that was not measured.

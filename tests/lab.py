@@ -1,0 +1,99 @@
+"""A real JupyterLab in headless Chromium, on a copy of the course, for the browser tests."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Locator, Page, expect
+
+from autograder.build import COURSE
+
+NOTEBOOK = "02_linear_attention"
+SECONDS = 1000  # Playwright counts milliseconds
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def running_lab(folder: Path) -> Iterator[str]:
+    """Start JupyterLab as `make lab` does, on a copy of the course; yield its address."""
+    course = folder / "course"
+    ignore = shutil.ignore_patterns("gradebook.db", "submitted", "autograded", "feedback", ".build")
+    shutil.copytree(COURSE, course, ignore=ignore)
+    port = free_port()
+    environment = os.environ | {
+        "JUPYTER_CONFIG_PATH": str(course),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "HOME": str(folder),
+    }
+    arguments = ["--no-browser", f"--port={port}", "--ServerApp.token=", "--allow-root"]
+    log = folder / "lab.log"
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "jupyter", "lab", *arguments],
+            cwd=course,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"{address}/api/status", timeout=5)
+                break
+            except OSError:
+                time.sleep(0.25)
+        else:
+            raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()}")
+        yield address
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def open_notebook(page: Page, address: str, path: str) -> None:
+    """Open a notebook and wait until its kernel is idle."""
+    page.goto(f"{address}/lab/tree/{path}?reset")
+    expect(page.locator(".jp-Notebook")).to_be_visible(timeout=90 * SECONDS)
+    wait_until_idle(page)
+
+
+def wait_until_idle(page: Page, timeout: int = 180 * SECONDS) -> None:
+    status = page.locator("#jp-main-statusbar").get_by_text("Python 3 (ipykernel) |")
+    expect(status).to_have_text(re.compile("Idle$"), timeout=timeout)
+
+
+def cell_with(page: Page, text: str) -> Locator:
+    """The code cell whose source contains `text`, scrolled into view."""
+    cell = page.locator(".jp-CodeCell").filter(
+        has=page.locator(".jp-InputArea-editor", has_text=text)
+    )
+    cell.first.scroll_into_view_if_needed()
+    return cell.first
+
+
+def run_cell(page: Page, cell: Locator) -> None:
+    cell.locator(".jp-InputPrompt").click()
+    page.keyboard.press("Control+Enter")
+    expect(cell.locator(".jp-InputPrompt")).to_have_text(re.compile(r"\[\d+\]"), timeout=60_000)
+    wait_until_idle(page)
+
+
+def replace_source(page: Page, cell: Locator, source: str) -> None:
+    cell.locator(".cm-content").click()
+    page.keyboard.press("Control+A")
+    page.keyboard.insert_text(source)
+    page.keyboard.press("Escape")

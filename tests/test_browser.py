@@ -1,0 +1,118 @@
+"""The course in JupyterLab, as a learner uses it. Needs a Chromium: the system's, or CHROMIUM."""
+
+import os
+import shutil
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+from autograder.build import COURSE
+from autograder.doctor import find_chromium
+from tests.lab import (
+    NOTEBOOK,
+    SECONDS,
+    cell_with,
+    open_notebook,
+    replace_source,
+    run_cell,
+    running_lab,
+    wait_until_idle,
+)
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lab")
+    with running_lab(folder) as address:
+        shutil.copy(
+            COURSE / "source" / NOTEBOOK / f"{NOTEBOOK}.ipynb",
+            folder / "course" / "release" / NOTEBOOK / "solved.ipynb",
+        )
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser():
+    executable = find_chromium()
+    if executable is None:
+        reason = "no Chromium: install it (Debian: apt install chromium) or set CHROMIUM"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with sync_playwright() as playwright:
+        # Chromium has no sandbox for root, and nothing but our own server is opened.
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path=executable, args=flags)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser):
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    yield page
+    page.close()
+
+
+WRONG = "import torch\n\ndef elu_feature_map(x):\n    return torch.relu(x)"
+RIGHT = WRONG.replace("torch.relu(x)", "torch.nn.functional.elu(x) + 1")
+
+
+def test_a_learner_reads_writes_checks_and_validates(lab, page):
+    open_notebook(page, lab, f"release/{NOTEBOOK}/{NOTEBOOK}.ipynb")
+
+    # Formulas are rendered: MathJax's elements are there, and no source of a formula is left.
+    page.locator("p", has_text="Look at the output for one query").scroll_into_view_if_needed()
+    expect(page.locator("mjx-container").first).to_be_visible()
+    assert page.locator("mjx-container").count() > 5
+    assert "\\frac" not in page.locator(".jp-Notebook").inner_text()
+
+    run_cell(page, cell_with(page, "from autograder.check import check"))
+    stub, check = cell_with(page, "def elu_feature_map"), cell_with(page, "check(elu_feature_map)")
+    run_cell(page, stub)
+    run_cell(page, check)
+    expect(check).to_contain_text("Not written yet")
+
+    replace_source(page, stub, WRONG)
+    run_cell(page, stub)
+    run_cell(page, check)
+    expect(check).to_contain_text("This looks like: relu instead of elu plus 1")
+    expect(check).to_contain_text("✗ failed")
+
+    replace_source(page, stub, RIGHT)
+    run_cell(page, stub)
+    run_cell(page, check)
+    expect(check).to_contain_text("3 of 3 points")
+    expect(check).not_to_contain_text("✗ failed")
+
+    page.keyboard.press("Control+S")
+    page.get_by_role("button", name="Validate").click()
+    dialog = page.locator(".jp-Dialog")
+    expect(dialog).to_contain_text("Validation", timeout=180 * SECONDS)
+    expect(dialog).to_contain_text("check(linear_attention)")
+    expect(dialog).not_to_contain_text("check(elu_feature_map)")
+
+
+def test_moving_a_slider_changes_the_figure_and_the_sentence(lab, page):
+    open_notebook(page, lab, f"release/{NOTEBOOK}/solved.ipynb")
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    expect(cell_with(page, "check(global_filter)")).to_contain_text(
+        "5 of 5 points", timeout=180 * SECONDS
+    )
+    wait_until_idle(page)
+
+    for explorer in ("recurrent_state_explorer(", "kernel_approximation_explorer("):
+        cell = cell_with(page, explorer)
+        figure, slider = cell.locator("img"), cell.get_by_role("slider").first
+        expect(figure).to_be_visible(timeout=30 * SECONDS)
+        picture, words = figure.get_attribute("src"), cell.inner_text()
+        slider.focus()
+        for _ in range(3):
+            page.keyboard.press("ArrowRight")
+        expect(figure).not_to_have_attribute("src", picture, timeout=30 * SECONDS)
+        assert cell.inner_text() != words
+
+    assert page.locator("[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
