@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from autograder.exercise import Answer, AnswerError, Exercise, Inputs, Raised
-from course.measure import count_cost
+from course.measure import count_cost, one_thread
 
 
 def as_tensor(value: Any, name: str = "output") -> Tensor:
@@ -104,6 +104,7 @@ def run_probe(
     answers: dict[str, Answer | Raised] = {}
     printed = io.StringIO()
     with (
+        one_thread(),
         torch.random.fork_rng(devices=[]),
         warnings.catch_warnings(),
         contextlib.redirect_stdout(printed),

@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +59,21 @@ def count_cost(function: Callable[[], Any]) -> Cost:
     return counter.cost
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute on one thread; as a decorator too.
+
+    Thousands of small operations gain nothing from more, and on busy cores each waits for them.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@one_thread()
 def fastest_seconds(
     functions: dict[Any, Callable[[], Any]], repeats: int = 5, budget: float = 2.0
 ) -> dict[Any, float]:
@@ -67,17 +83,6 @@ def fastest_seconds(
     lets a slow spell hit all alike, and one thread does not wait for another. A function that has
     used up `budget` seconds is not repeated further. Each is run once before, untimed.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return _fastest(functions, repeats, budget)
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _fastest(
-    functions: dict[Any, Callable[[], Any]], repeats: int, budget: float
-) -> dict[Any, float]:
     times: dict[Any, list[float]] = {name: [] for name in functions}
     for function in functions.values():
         function()

@@ -5,32 +5,16 @@ import html
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from IPython.display import Image, display
 from ipywidgets import HTML, HBox, Layout, ValueWidget, VBox
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from course.widgets.style import VERMILLION, WIDTH_PX, to_png
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch compute on one thread; as a decorator too.
-
-    Thousands of small operations gain nothing from more, and on busy cores each waits for them.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 class ReaderError(Exception):
@@ -130,7 +114,8 @@ class Exhibit(ABC):
     def _ipython_display_(self) -> None:
         sentence = self.sentence()
         display(Image(to_png(self.draw()), width=WIDTH_PX, alt=sentence))
-        print(sentence)
+        # As HTML the sentence is wrapped between words.
+        display({"text/plain": sentence, "text/html": f"<p>{html.escape(sentence)}</p>"}, raw=True)
 
 
 def labelled(control: type[ValueWidget], label: str, **settings: Any) -> ValueWidget:

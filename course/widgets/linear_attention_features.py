@@ -13,13 +13,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from course.measure import one_thread
 from course.widgets.exhibit import (
     Exhibit,
     ReaderError,
     as_tensor,
     not_finite,
     note,
-    one_thread,
     percent,
     run,
 )

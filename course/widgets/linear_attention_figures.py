@@ -12,14 +12,13 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from course.measure import scaling_exponent
+from course.measure import one_thread, scaling_exponent
 from course.widgets.exhibit import (
     Exhibit,
     ReaderError,
     as_tensor,
     not_finite,
     note,
-    one_thread,
     percent,
     run,
     times,

@@ -7,6 +7,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from course.measure import one_thread
 from course.specifications.linear_attention import circular_convolution, dft_matrix
 from course.widgets.exhibit import (
     Exhibit,
@@ -14,7 +15,6 @@ from course.widgets.exhibit import (
     as_tensor,
     not_finite,
     note,
-    one_thread,
     percent,
     run,
 )

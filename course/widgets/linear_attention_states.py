@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 from torch import Tensor
 
+from course.measure import one_thread
 from course.specifications.linear_attention import kernel_attention
 from course.widgets.exhibit import (
     Exhibit,
@@ -24,7 +25,6 @@ from course.widgets.exhibit import (
     as_tensor,
     not_finite,
     note,
-    one_thread,
     percent,
     run,
 )
