@@ -68,7 +68,8 @@ clean: ## remove the environments and caches; notebooks and grades stay
 	@touch .venv/.course $@
 
 # torch first, at its pin: no peer can then bring another build of it.
-.venv-bench/.installed: .venv-bench/.created pyproject.toml constraints.txt
+.venv-bench/.installed: .venv-bench/.created pyproject.toml constraints.txt benchmarks/constraints.txt
 	$(BENCH)/python $(PIP_INSTALL) torch
-	$(BENCH)/python $(PIP_INSTALL) --build-constraint constraints.txt --editable '.[bench]'
+	$(BENCH)/python $(PIP_INSTALL) --constraint benchmarks/constraints.txt \
+	  --build-constraint constraints.txt --editable '.[bench]'
 	@touch $@

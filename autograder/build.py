@@ -16,6 +16,8 @@ import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import import_module
@@ -161,11 +163,21 @@ def _finish(notebook: NotebookNode) -> None:
         cell.id = identifier
 
 
+@contextmanager
+def _own_programs_on_path() -> Iterator[None]:
+    # nbgrader starts `alembic` by its name, which lies beside this Python.
+    before = os.environ.get("PATH", "")
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), before])
+    try:
+        yield
+    finally:
+        os.environ["PATH"] = before
+
+
 def release_notebook(source: NotebookNode, notebook_name: str) -> bytes:
     """What nbgrader's own generate_assignment makes of a source notebook."""
     # nbgrader takes a second to import; nothing else here needs it.
     from nbgrader.apps import NbGraderAPI
-    from nbgrader.utils import setenv
     from traitlets.config import Config
 
     with tempfile.TemporaryDirectory() as folder:
@@ -176,9 +188,7 @@ def release_notebook(source: NotebookNode, notebook_name: str) -> bytes:
         config.CourseDirectory.root = folder
         config.CourseDirectory.db_url = f"sqlite:///{folder}/gradebook.db"
         config.NbGrader.logfile = ""
-        # nbgrader starts `alembic` by its name, which lies beside this Python.
-        beside = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-        with setenv(PATH=beside):
+        with _own_programs_on_path():
             result = NbGraderAPI(config=config).generate_assignment(notebook_name)
         if not result["success"]:
             raise RuntimeError(f"nbgrader generate_assignment failed:\n{result.get('log')}")
@@ -216,7 +226,7 @@ def build(course: Path = COURSE, recorded: Path = RECORDED, force: bool = False)
     """Build all notebooks and record the answers; say what was done, a line each.
 
     Does nothing if no source has changed. A release notebook that somebody has worked in is kept
-    beside the new one under another name.
+    in course/kept.
     """
     stamp_path = course / ".build" / "stamp.json"
     stamp = json.loads(stamp_path.read_text()) if stamp_path.exists() else {}
@@ -240,7 +250,9 @@ def build(course: Path = COURSE, recorded: Path = RECORDED, force: bool = False)
             old = release.read_bytes()
             if _digest(old) not in (released[name], stamp.get("released", {}).get(name)):
                 when = datetime.now().strftime("%Y%m%d-%H%M%S")
-                kept = release.with_name(f"{name}.kept-{when}.ipynb")
+                # Not in release/, which nbgrader empties when it releases.
+                kept = course / "kept" / f"{name}-{when}.ipynb"
+                kept.parent.mkdir(exist_ok=True)
                 shutil.copy2(release, kept)
                 done.append(f"{release.name} had been worked in: your copy is {kept}")
         release.parent.mkdir(parents=True, exist_ok=True)

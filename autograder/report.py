@@ -79,7 +79,7 @@ class Report:
 
 
 def _table(lines: tuple[Line, ...]) -> str:
-    left = 'style="text-align:left;vertical-align:top"'
+    left = 'style="text-align:left;vertical-align:top;padding:.2em 1em .2em 0"'
     rows = "".join(
         f"<tr><td {left}>{'✗ failed' if line.complaint else '✓ passed'}</td>"
         f"<td {left}>{escape(line.title)}</td>"

@@ -39,18 +39,17 @@ c.Execute.timeout = 60
 c.CourseDirectory.root = str(root)
 
 # Never copied to students or into what is graded: the Markdown sources, which hold the solutions
-# of written questions, a learner's kept copies, and what tools leave behind.
+# of written questions, and what tools leave behind.
 c.CourseDirectory.ignore = [
     "*.md",
-    "*.kept-*.ipynb",
     ".ipynb_checkpoints",
     "__pycache__",
     "*.pyc",
     "feedback",
 ]
 
-# A release and feedback are made anew whenever they are asked for: neither can then be stale.
-# Autograding takes new submissions only, unless it is told --force.
+# A release and feedback are made anew whenever they are asked for: neither can then be stale. What
+# else lies in release/NAME is deleted. Autograding takes new submissions only, or with --force all.
 c.GenerateAssignment.force = True
 c.GenerateFeedback.force = True
 

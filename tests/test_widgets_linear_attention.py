@@ -135,15 +135,15 @@ def test_what_a_function_raises_is_quoted():
     assert exhibit.problems == ["fourier_mixing raised ZeroDivisionError: division by zero."]
 
 
-def test_an_exhibit_shows_its_image_and_prints_its_sentence(monkeypatch, capsys):
+def test_an_exhibit_shows_its_image_and_its_sentence(monkeypatch, capsys):
     shown = []
-    monkeypatch.setattr(exhibit_module, "display", shown.append)
+    monkeypatch.setattr(exhibit_module, "display", lambda data, **how: shown.append(data))
     exhibit = approximation()
     exhibit._ipython_display_()
-    (image,) = shown
+    image, words = shown
     assert image.data.startswith(b"\x89PNG")
-    assert image.alt == exhibit.sentence()
-    assert capsys.readouterr() == (f"{exhibit.sentence()}\n", "")
+    assert image.alt == words["text/plain"] == exhibit.sentence()
+    assert capsys.readouterr() == ("", "")
 
 
 def test_drawing_leaves_the_readers_matplotlib_settings_alone():
