@@ -8,11 +8,20 @@ from IPython.display import Markdown
 
 @contextlib.contextmanager
 def after_solving(*exercises: str) -> Iterator[None]:
-    """Run the block; where it meets an unsolved exercise, say which ones it needs."""
+    """Run the block; where it meets an unsolved exercise, say which ones it needs.
+
+    Likewise where it uses a name that a cell above has not made yet.
+    """
+    needs = f"This cell needs your {', '.join(exercises)}. Solve that, then run it again."
     try:
         yield
     except NotImplementedError:
-        print(f"This cell needs your {', '.join(exercises)}. Solve that, then run it again.")
+        print(needs)
+    except NameError as error:
+        in_the_block_itself = error.__traceback__.tb_next.tb_next is None
+        if not in_the_block_itself:
+            raise
+        print(f"{needs} (Run the cells above first: they make {error.name}.)")
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Markdown:
