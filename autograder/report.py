@@ -79,16 +79,20 @@ class Report:
 
 
 def _table(lines: tuple[Line, ...]) -> str:
-    left = 'style="text-align:left;vertical-align:top;padding:.2em 1em .2em 0"'
-    rows = "".join(
-        f"<tr><td {left}>{'✗ failed' if line.complaint else '✓ passed'}</td>"
-        f"<td {left}>{escape(line.title)}</td>"
-        f"<td {left}>{line.earned}/{line.points}</td>"
-        f"<td {left}>{escape(line.complaint)}</td></tr>"
+    def row(tag: str, *cells: str) -> str:
+        style = "text-align:left;vertical-align:top;padding:.2em 1em .2em 0"
+        first, *others = (f'<{tag} style="{style}">{escape(cell)}</{tag}>' for cell in cells)
+        return f"<tr>{first.replace(style, f'{style};white-space:nowrap')}{''.join(others)}</tr>"
+
+    head = row("th", "", "property", "points", "what is wrong")
+    body = "".join(
+        row(
+            "td",
+            "✗ failed" if line.complaint else "✓ passed",
+            line.title,
+            f"{line.earned}/{line.points}",
+            line.complaint,
+        )
         for line in lines
     )
-    return (
-        f'<table style="margin:0"><thead><tr><th></th><th {left}>property</th>'
-        f"<th {left}>points</th><th {left}>what is wrong</th></tr></thead>"
-        f"<tbody>{rows}</tbody></table>"
-    )
+    return f'<table style="margin:0"><thead>{head}</thead><tbody>{body}</tbody></table>'
