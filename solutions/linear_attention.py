@@ -54,11 +54,11 @@ def causal_linear_attention(
     """Linear attention in which token t sees tokens 0 to t, by prefix sums over chunks.
 
     Inside a chunk the weights are computed directly, chunk_size × chunk_size; everything before
-    the chunk is read from the running sums. Memory is O(n·d + (n / chunk_size)·m·e); n need not
-    be a multiple of `chunk_size`.
+    the chunk is read from the running sums. n need not be a multiple of `chunk_size`. Memory is
+    O(n·(d + m + e + chunk_size) + (n / chunk_size)·m·e).
 
     Source: Katharopoulos et al. 2020, section 3.3 (arXiv 2006.16236); the chunked form is in
-    Hua et al. 2022, section 3.2 (arXiv 2202.10447).
+    Yang et al. 2023, section 2.2 (arXiv 2312.06635), after Hua et al. 2022 (arXiv 2202.10447).
     """
     n, e = v.shape[-2:]
     padding = -n % chunk_size

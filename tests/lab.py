@@ -16,7 +16,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from autograder.build import COURSE
 
-NOTEBOOK = "02_linear_attention"
+TOPIC, NOTEBOOK = "linear_attention", "02_linear_attention"
 SECONDS = 1000  # Playwright counts milliseconds
 
 

@@ -1,16 +1,17 @@
 """The course in JupyterLab, as a learner uses it. Needs a Chromium: the system's, or CHROMIUM."""
 
 import os
-import shutil
 
+import nbformat
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from autograder.build import COURSE
+from autograder.build import COURSE, source_notebook
 from autograder.doctor import find_chromium
 from tests.lab import (
     NOTEBOOK,
     SECONDS,
+    TOPIC,
     cell_with,
     open_notebook,
     replace_source,
@@ -26,10 +27,8 @@ pytestmark = pytest.mark.xdist_group("browser")
 def lab(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lab")
     with running_lab(folder) as address:
-        shutil.copy(
-            COURSE / "source" / NOTEBOOK / f"{NOTEBOOK}.ipynb",
-            folder / "course" / "release" / NOTEBOOK / "solved.ipynb",
-        )
+        solved = source_notebook(COURSE / "source" / NOTEBOOK / f"{NOTEBOOK}.md", TOPIC)
+        nbformat.write(solved, folder / "course" / "release" / NOTEBOOK / "solved.ipynb")
         yield address
 
 
