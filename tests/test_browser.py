@@ -1,6 +1,7 @@
 """The course in JupyterLab, as a learner uses it. Needs a Chromium: the system's, or CHROMIUM."""
 
 import os
+import time
 
 import nbformat
 import pytest
@@ -29,7 +30,7 @@ def lab(tmp_path_factory):
     with running_lab(folder) as address:
         solved = source_notebook(COURSE / "source" / NOTEBOOK / f"{NOTEBOOK}.md", TOPIC)
         nbformat.write(solved, folder / "course" / "release" / NOTEBOOK / "solved.ipynb")
-        yield address
+        yield address, folder / "course"
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,8 @@ RIGHT = WRONG.replace("torch.relu(x)", "torch.nn.functional.elu(x) + 1")
 
 
 def test_a_learner_reads_writes_checks_and_validates(lab, page):
-    open_notebook(page, lab, f"release/{NOTEBOOK}/{NOTEBOOK}.ipynb")
+    address, _ = lab
+    open_notebook(page, address, f"release/{NOTEBOOK}/{NOTEBOOK}.ipynb")
 
     # Formulas are rendered: MathJax's elements are there, and no source of a formula is left.
     page.locator("p", has_text="Look at the output for one query").scroll_into_view_if_needed()
@@ -95,7 +97,8 @@ def test_a_learner_reads_writes_checks_and_validates(lab, page):
 
 
 def test_moving_a_slider_changes_the_figure_and_the_sentence(lab, page):
-    open_notebook(page, lab, f"release/{NOTEBOOK}/solved.ipynb")
+    address, _ = lab
+    open_notebook(page, address, f"release/{NOTEBOOK}/solved.ipynb")
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     expect(cell_with(page, "check(global_filter)")).to_contain_text(
@@ -115,3 +118,18 @@ def test_moving_a_slider_changes_the_figure_and_the_sentence(lab, page):
         assert cell.inner_text() != words
 
     assert page.locator("[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
+
+
+def test_the_markdown_source_opens_as_a_notebook_and_is_saved_without_loss(lab, page):
+    address, course = lab
+    source = course / "source" / NOTEBOOK / f"{NOTEBOOK}.md"
+    before, saved_at = source.read_bytes(), source.stat().st_mtime_ns
+    open_notebook(page, address, f"source/{NOTEBOOK}/{NOTEBOOK}.md")
+    expect(page.locator(".jp-CodeCell").first).to_contain_text("from autograder.check import check")
+    page.locator(".jp-Notebook").click()
+    page.keyboard.press("Control+S")
+    deadline = time.monotonic() + 30
+    while source.stat().st_mtime_ns == saved_at and time.monotonic() < deadline:
+        page.wait_for_timeout(200)
+    assert source.stat().st_mtime_ns != saved_at
+    assert source.read_bytes() == before
