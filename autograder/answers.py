@@ -14,6 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from autograder.cases import in_float64
 from autograder.exercise import PUBLIC_SEED, Exercise, Inputs, Raised
 from autograder.exercises import exercises_of
 from autograder.judge import Answers, KnownMistake
@@ -23,17 +24,10 @@ RECORDED = Path(__file__).parent / "recorded"
 _SEPARATOR = "|"
 
 
-def _in_float64(inputs: Inputs) -> Inputs:
-    return {
-        name: value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
-        for name, value in inputs.items()
-    }
-
-
 def reference_answers(exercise: Exercise, cases: dict[str, Inputs]) -> Answers:
     """What the reference answers, computed in float64. Raises RuntimeError if it fails."""
     function = getattr(import_module(f"solutions.{exercise.topic}"), exercise.name)
-    double = {name: _in_float64(inputs) for name, inputs in cases.items()}
+    double = {name: in_float64(inputs) for name, inputs in cases.items()}
     answers, _ = run_probe(exercise, function, double)
     for name, answer in answers.items():
         if isinstance(answer, Raised):

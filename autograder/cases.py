@@ -39,3 +39,11 @@ def cost_case(largest_per_token: int, **more: object) -> Inputs:
 def cost_tensors(n: int) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values (1, 1, n, COST_DIM): a bound is so many elements for each token."""
     return tuple(torch.randn(3, 1, 1, n, COST_DIM, generator=Generator().manual_seed(n)))
+
+
+def in_float64(inputs: Inputs) -> Inputs:
+    """The same case with its real tensors in float64."""
+    return {
+        name: value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
+        for name, value in inputs.items()
+    }

@@ -111,9 +111,11 @@ def difference(name: str, actual: Tensor, expected: Tensor) -> str | None:
         return None
     index = tuple(wrong.nonzero()[0].tolist())
     share = wrong.double().mean().item()
+    # Beside numbers of ordinary size, the rounding of a zero is shown as 0.
+    right = expected[index].item() if expected[index].abs() > 1e-12 * expected.abs().max() else 0.0
     text = (
         f"{name}{list(index)} is {actual[index].item():.6g}, "
-        f"expected {expected[index].item():.6g}; {share:.0%} of the entries are wrong"
+        f"expected {right:.6g}; {share:.0%} of the entries are wrong"
     )
     if nans := actual.isnan().double().mean().item():
         text += f", {nans:.0%} are NaN"

@@ -50,13 +50,14 @@ def with_gradients(
 def cost_over_sizes(
     function: Callable[..., Any], arguments: Callable[[int], tuple], sizes: list[int]
 ) -> Answer:
-    """Count function(*arguments(n)) for each n: work and largest_tensor, one entry a size."""
+    """Count function(*arguments(n)) for each n: work, calls, largest_tensor, an entry a size."""
     costs = []
     for n in sizes:
         given = arguments(n)
         costs.append(count_cost(lambda given=given: as_tensor(function(*given))))
     return {
         "work": torch.tensor([cost.work for cost in costs]),
+        "calls": torch.tensor([cost.calls for cost in costs]),
         "largest_tensor": torch.tensor([cost.largest_tensor for cost in costs]),
     }
 

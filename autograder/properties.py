@@ -1,5 +1,7 @@
 """The properties that most exercises share, as parts to declare an exercise from."""
 
+from torch import Tensor
+
 from autograder.exercise import Answer, Inputs, Property, difference
 from course.measure import scaling_exponent
 
@@ -9,7 +11,14 @@ def matches(*names: str, title: str, points: int, cases: tuple[str, ...] = ()) -
 
     def complain(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
         found = (difference(name, answer[name], expected[name]) for name in names)
-        return next((text for text in found if text), None)
+        return next((text for text in found if text), None) or _other_dtype(inputs, answer)
+
+    def _other_dtype(inputs: Inputs, answer: Answer) -> str | None:
+        given = {x.dtype for x in inputs.values() if isinstance(x, Tensor)}
+        for name in names:
+            if answer[name].dtype not in given:
+                return f"{name} is {answer[name].dtype}, the inputs are {given.pop()}"
+        return None
 
     return Property(title, points, complain, cases, compared=names)
 
@@ -28,8 +37,9 @@ def cost_grows_at_most(
 ) -> Property:
     """Counted work grows no faster than n to the `exponent`, and no tensor exceeds a bound.
 
-    The case holds `sizes` and `largest_allowed` (elements, per size); `largest` says in words
-    what a tensor above that bound is. The probe is `autograder.probes.cost_over_sizes`.
+    The case holds `sizes` and `largest_allowed` (elements, per size), and may hold
+    `calls_allowed`, of torch, per size; `largest` says in words what a tensor above the bound is.
+    The probe is `autograder.probes.cost_over_sizes`.
     """
 
     def complain(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
@@ -42,6 +52,11 @@ def cost_grows_at_most(
                     f"at n = {n} your largest tensor has {used:,} elements, "
                     f"at most {allowed:,} are allowed: {largest}"
                 )
+        for n, used, allowed in zip(
+            sizes, answer["calls"].tolist(), inputs.get("calls_allowed", ()), strict=False
+        ):
+            if used > allowed:
+                return f"at n = {n} torch was called {used:,} times: compute more at once"
         slope = scaling_exponent(sizes, answer["work"].tolist())
         if slope > exponent:
             return (

@@ -19,11 +19,12 @@ class Cost:
     """What a computation cost, counted and not timed.
 
     work: FLOPs of the matrix products (2 per multiply-add), and one for each element that any
-    other operation writes. largest_tensor: elements in the largest tensor that was allocated;
-    a broadcast view costs nothing.
+    other operation writes. calls: operations that wrote something. largest_tensor: elements in
+    the largest tensor that was allocated; a broadcast view costs nothing.
     """
 
     work: int = 0
+    calls: int = 0
     largest_tensor: int = 0
 
 
@@ -41,6 +42,7 @@ class _CostCounter(TorchDispatchMode):
         result = func(*args, **kwargs)
         if func.is_view:
             return result
+        self.cost.calls += 1
         written = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
         if count_flops := flop_registry.get(func.overloadpacket):
             self.cost.work += count_flops(*args, **kwargs, out_val=result)

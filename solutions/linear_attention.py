@@ -1,7 +1,7 @@
 """Attention in O(n): kernel feature maps, their causal and recurrent forms, FAVOR+, and FNet.
 
 Tensors are (..., n, d) as in `torch.nn.functional.scaled_dot_product_attention`; m counts the
-features of a feature map, e the columns of the values.
+features of a feature map, d_v the columns of the values.
 """
 
 import math
@@ -24,9 +24,9 @@ def elu_feature_map(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
 def linear_attention(
     q: Float[Tensor, "... n_q d"],
     k: Float[Tensor, "... n_k d"],
-    v: Float[Tensor, "... n_k e"],
+    v: Float[Tensor, "... n_k d_v"],
     feature_map: Callable[[Tensor], Tensor],
-) -> Float[Tensor, "... n_q e"]:
+) -> Float[Tensor, "... n_q d_v"]:
     """Attention with the weights φ(q)ᵀφ(k), normalised over the keys, in O(n) time and memory.
 
     `feature_map` takes (..., n, d) to positive features (..., n, m). No scale is applied.
@@ -34,33 +34,33 @@ def linear_attention(
     Source: Katharopoulos et al. 2020, equation 5 (arXiv 2006.16236).
     """
     phi_q, phi_k = feature_map(q), feature_map(k)
-    key_values = phi_k.mT @ v  # (..., m, e): what the keys say, summed before any query asks
+    key_values = phi_k.mT @ v  # (..., m, d_v): what the keys say, summed before any query asks
     key_sum = phi_k.sum(dim=-2).unsqueeze(-1)  # (..., m, 1)
     # Side by side, so that one product with φ(q) gives the numerator and the normaliser.
     numerator, normaliser = (phi_q @ torch.cat([key_values, key_sum], dim=-1)).split(
         [v.shape[-1], 1], dim=-1
     )
-    # A product, since the gradient of a division makes two more (n, e) tensors.
+    # A product, since the gradient of a division makes two more (n, d_v) tensors.
     return numerator * normaliser.reciprocal()
 
 
 def causal_linear_attention(
     q: Float[Tensor, "... n d"],
     k: Float[Tensor, "... n d"],
-    v: Float[Tensor, "... n e"],
+    v: Float[Tensor, "... n d_v"],
     feature_map: Callable[[Tensor], Tensor],
     chunk_size: int,
-) -> Float[Tensor, "... n e"]:
+) -> Float[Tensor, "... n d_v"]:
     """Linear attention in which token t sees tokens 0 to t, by prefix sums over chunks.
 
     Inside a chunk the weights are computed directly, chunk_size × chunk_size; everything before
     the chunk is read from the running sums. n need not be a multiple of `chunk_size`. Memory is
-    O(n·(d + m + e + chunk_size) + (n / chunk_size)·m·e).
+    O(n·(d + m + d_v + chunk_size) + (n / chunk_size)·m·d_v).
 
     Source: Katharopoulos et al. 2020, section 3.3 (arXiv 2006.16236); the chunked form is in
     Yang et al. 2023, section 2.2 (arXiv 2312.06635), after Hua et al. 2022 (arXiv 2202.10447).
     """
-    n, e = v.shape[-2:]
+    n, d_v = v.shape[-2:]
     padding = -n % chunk_size
 
     def in_chunks(x: Tensor) -> Tensor:
@@ -69,24 +69,26 @@ def causal_linear_attention(
     # Pad the features, not the inputs: φ(0) is not 0. A padded key then weighs nothing.
     phi_q, phi_k = (in_chunks(F.pad(feature_map(x), (0, 0, 0, padding))) for x in (q, k))
     # A column of ones beside the values: its weighted sum is the normaliser.
-    values = in_chunks(F.pad(v, (0, 1, 0, padding), value=1.0))  # (..., chunks, chunk_size, e + 1)
+    values = in_chunks(
+        F.pad(v, (0, 1, 0, padding), value=1.0)
+    )  # (..., chunks, chunk_size, d_v + 1)
 
-    chunk_sums = phi_k.mT @ values  # (..., chunks, m, e + 1)
+    chunk_sums = phi_k.mT @ values  # (..., chunks, m, d_v + 1)
     earlier_sums = F.pad(chunk_sums[..., :-1, :, :], (0, 0, 0, 0, 1, 0)).cumsum(dim=-3)
     weights = (phi_q @ phi_k.mT).tril()  # (..., chunks, chunk_size, chunk_size)
 
     sums = (weights @ values + phi_q @ earlier_sums).flatten(-3, -2)[..., :n, :]
-    numerator, normaliser = sums.split([e, 1], dim=-1)
+    numerator, normaliser = sums.split([d_v, 1], dim=-1)
     return numerator * normaliser.reciprocal()
 
 
 def recurrent_step(
-    state: tuple[Float[Tensor, "... m e"], Float[Tensor, "... m"]],
+    state: tuple[Float[Tensor, "... m d_v"], Float[Tensor, "... m"]],
     q_t: Float[Tensor, "... d"],
     k_t: Float[Tensor, "... d"],
-    v_t: Float[Tensor, "... e"],
+    v_t: Float[Tensor, "... d_v"],
     feature_map: Callable[[Tensor], Tensor],
-) -> tuple[tuple[Tensor, Tensor], Float[Tensor, "... e"]]:
+) -> tuple[tuple[Tensor, Tensor], Float[Tensor, "... d_v"]]:
     """One token of causal linear attention as a recurrent network: (new state, output).
 
     The state is (Σ φ(k)vᵀ, Σ φ(k)) over the tokens so far, zeros before the first. Its size does
@@ -158,10 +160,10 @@ def orthogonal_random_features(
 def performer_attention(
     q: Float[Tensor, "... n_q d"],
     k: Float[Tensor, "... n_k d"],
-    v: Float[Tensor, "... n_k e"],
+    v: Float[Tensor, "... n_k d_v"],
     projection: Float[Tensor, "m d"],
     causal: bool = False,
-) -> Float[Tensor, "... n_q e"]:
+) -> Float[Tensor, "... n_q d_v"]:
     """Softmax attention, estimated in O(n) by FAVOR+.
 
     `projection` is drawn once by the caller, so that equal inputs give equal outputs.

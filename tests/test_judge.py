@@ -77,14 +77,17 @@ def test_the_judge_fails_closed_on_answers_that_cannot_be_compared(answers):
     assert report.lines[0].complaint
 
 
-def test_cost_is_judged_by_slope_and_by_the_largest_tensor():
+def test_cost_is_judged_by_slope_calls_and_the_largest_tensor():
     prop = cost_grows_at_most(1.1, "too big", title="linear", points=1)
     inputs = {"sizes": [100, 200, 400], "largest_allowed": [1000, 2000, 4000]}
 
-    def complaint(work, largest):
-        answer = {"work": torch.tensor(work), "largest_tensor": torch.tensor(largest)}
-        return prop.complain(inputs, answer, {})
+    def complaint(work, largest, calls=(5, 5, 5), **more):
+        counted = {"work": work, "largest_tensor": largest, "calls": calls}
+        answer = {name: torch.tensor(values) for name, values in counted.items()}
+        return prop.complain(inputs | more, answer, {})
 
     assert complaint([10, 20, 40], [900, 1900, 3900]) is None
     assert "n^2.00" in complaint([10, 40, 160], [900, 1900, 3900])
     assert "at n = 200 your largest tensor has 2,001" in complaint([10, 20, 40], [900, 2001, 4000])
+    many = complaint([10, 20, 40], [900, 1900, 3900], [5, 50, 500], calls_allowed=[100, 200, 400])
+    assert "at n = 400 torch was called 500 times" in many

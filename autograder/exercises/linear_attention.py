@@ -6,18 +6,27 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from autograder.cases import COST_SIZES, attention_case, cost_case, cost_tensors, normal
-from autograder.exercise import Answer, Exercise, Inputs
+from autograder.cases import (
+    COST_SIZES,
+    attention_case,
+    cost_case,
+    cost_tensors,
+    in_float64,
+    normal,
+)
+from autograder.exercise import Answer, AnswerError, Exercise, Inputs, Property
 from autograder.exercises.linear_attention_features import ORTHOGONAL, POSITIVE, TRIGONOMETRIC
 from autograder.exercises.linear_attention_mixing import FILTER, FOURIER
 from autograder.exercises.linear_attention_performer import PERFORMER
-from autograder.probes import as_tensor, cost_over_sizes, with_gradients
+from autograder.probes import cost_over_sizes, with_gradients
 from autograder.properties import cost_grows_at_most, is_true, matches
 
 # Not the feature map of the first exercise, which would be given away; m = d and m = 2 d.
 FEATURE_MAPS = {
     "softplus": F.softplus,
     "two_sided": lambda x: torch.cat([F.softplus(x), F.softplus(-x)], dim=-1),
+    # Weights of a hundredth: a floor or a large ε under the normaliser shows.
+    "faint": lambda x: 0.03 * F.softplus(x),
 }
 COST_CHUNK = 16
 
@@ -72,6 +81,8 @@ def _linear_cases(generator: Generator) -> dict[str, Inputs]:
         "more keys than queries": attention_case(generator, 7, 11, 4, 3, feature_map="two_sided"),
         "one token": attention_case(generator, 1, 1, 4, 4, feature_map="softplus"),
         "large numbers": attention_case(generator, 13, 13, 4, 4, scale=8.0, feature_map="softplus"),
+        "small weights": attention_case(generator, 5, 5, 4, 4, feature_map="faint"),
+        "float64": in_float64(attention_case(generator, 5, 5, 4, 4, feature_map="softplus")),
         "cost": cost_case(COST_SIZES[0] // 2, feature_map="softplus"),
     }
 
@@ -86,7 +97,14 @@ def _linear_probe(
     return with_gradients(lambda q, k, v: function(q, k, v, phi), tensors, cotangent)
 
 
-LINEAR_NUMBERS = ("short", "more keys than queries", "one token", "large numbers")
+LINEAR_NUMBERS = (
+    "short",
+    "more keys than queries",
+    "one token",
+    "large numbers",
+    "small weights",
+    "float64",
+)
 # With one token the weight is 1 whatever q and k are: their gradients are rounding.
 LINEAR_GRADIENTS = ("short", "more keys than queries", "large numbers")
 LINEAR = Exercise(
@@ -118,10 +136,8 @@ LINEAR = Exercise(
 
 def _causal_cases(generator: Generator) -> dict[str, Inputs]:
     def case(n: int, chunk_size: int, **more: object) -> Inputs:
-        return attention_case(generator, n, n, 4, 3, feature_map="two_sided") | {
-            "chunk_size": chunk_size,
-            **more,
-        }
+        attention = attention_case(generator, n, n, 4, 3, feature_map="two_sided")
+        return attention | {"chunk_size": chunk_size, **more}
 
     return {
         "one chunk": case(7, 8),
@@ -129,8 +145,13 @@ def _causal_cases(generator: Generator) -> dict[str, Inputs]:
         "ragged": case(13, 5),
         "chunks of one": case(6, 1),
         "one token": case(1, 4),
+        "small weights": case(7, 3, feature_map="faint"),
+        "float64": in_float64(case(9, 4)),
         "future changed": case(14, 4, changed_from=9),
         "cost": cost_case(40, feature_map="softplus", chunk_size=COST_CHUNK),
+        "long chunks": cost_case(
+            160, feature_map="softplus", chunk_size=128, calls_allowed=COST_SIZES
+        ),
     }
 
 
@@ -140,6 +161,8 @@ def _causal_probe(
     chunk_size: int,
     sizes: list[int] | None = None,
     changed_from: int | None = None,
+    largest_allowed: list[int] | None = None,
+    calls_allowed: list[int] | None = None,
     **tensors: Tensor,
 ) -> Answer:
     phi = FEATURE_MAPS[feature_map]
@@ -151,10 +174,23 @@ def _causal_probe(
         for tensor in tensors.values():
             tensor[..., changed_from:, :] += 1
         after = function(*tensors.values(), phi, chunk_size)
-        past = slice(None, changed_from)
-        unchanged = torch.equal(after[..., past, :], answer["output"][..., past, :])
-        answer["past_unchanged"] = torch.tensor(unchanged)
+        change = (after - answer["output"])[..., :changed_from, :].abs()
+        # NaN, which compares with nothing, counts as a change.
+        answer["change_of_the_past"] = change.nan_to_num(torch.inf).max()
     return answer
+
+
+def _peeks(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
+    change, t = answer["change_of_the_past"].item(), inputs["changed_from"]
+    if change == 0:
+        return None
+    told = f"a change of token {t} changed an earlier output by {change:.2g}"
+    if change > 1e-5:
+        return f"{told}: later tokens take part"
+    return (
+        f"{told}, which is rounding. A sum from which the chunk itself is subtracted again keeps "
+        "a trace of it: shift the sums by one chunk instead"
+    )
 
 
 CAUSAL_GRADIENTS = ("one chunk", "whole chunks", "ragged", "chunks of one")
@@ -174,21 +210,21 @@ CAUSAL = Exercise(
             "output",
             title="equals it across chunks, ragged or not",
             points=2,
-            cases=("whole chunks", "ragged", "chunks of one"),
+            cases=("whole chunks", "ragged", "chunks of one", "small weights", "float64"),
         ),
-        is_true(
-            "past_unchanged",
-            "a change of token 9 changed outputs before it",
-            title="no peeking: a later token leaves earlier outputs equal to the last bit",
-            points=1,
-            cases=("future changed",),
+        Property(
+            "no peeking: a later token leaves earlier outputs equal to the last bit",
+            1,
+            _peeks,
+            ("future changed",),
         ),
         matches(*GRADIENTS, title="gradients are right", points=1, cases=CAUSAL_GRADIENTS),
         cost_grows_at_most(
             1.1,
             "neither an n × n nor an n × d × d tensor is needed",
-            title="O(n): memory n·d + d² for each chunk",
+            title="O(n), a chunk at a time: memory n·d, and d² for each chunk",
             points=2,
+            cases=("cost", "long chunks"),
         ),
     ),
 )
@@ -201,7 +237,15 @@ def _recurrent_cases(generator: Generator) -> dict[str, Inputs]:
     return {
         "nine tokens": attention_case(generator, 9, 9, 4, 3, feature_map="softplus"),
         "one token": attention_case(generator, 1, 1, 4, 4, feature_map="two_sided"),
+        "small weights": attention_case(generator, 5, 5, 4, 4, feature_map="faint"),
     }
+
+
+def _state_and_output(returned: object) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    match returned:
+        case ((Tensor() as key_values, Tensor() as key_sum), Tensor() as output):
+            return (key_values, key_sum), output
+    raise AnswerError("return two things, the new state and the output: (S, z), output")
 
 
 def _recurrent_probe(function: Callable, feature_map: str, **tensors: Tensor) -> Answer:
@@ -215,10 +259,12 @@ def _recurrent_probe(function: Callable, feature_map: str, **tensors: Tensor) ->
         outputs = []
         for t in range(q.shape[-2]):
             before = [part.detach().clone() for part in state]
-            new_state, output = function(state, q[..., t, :], k[..., t, :], v[..., t, :], phi)
-            outputs.append(as_tensor(output))
+            new_state, output = _state_and_output(
+                function(state, q[..., t, :], k[..., t, :], v[..., t, :], phi)
+            )
+            outputs.append(output)
             state_kept.append(all(map(torch.equal, before, state)))
-            state_sizes.append(sum(as_tensor(part, "state").numel() for part in new_state))
+            state_sizes.append(sum(part.numel() for part in new_state))
             state = new_state
         return torch.stack(outputs, dim=-2)
 

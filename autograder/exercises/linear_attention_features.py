@@ -67,7 +67,6 @@ def _biased(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
 
 
 def _wrong_rate(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
-    # The same draws, cut into four times fewer features, must scatter twice as much.
     truth = (inputs["x"] * inputs["y"]).sum(dim=-1).double().exp()
     errors = answer["estimates"].double() - truth
     expected_errors = expected["estimates"] - truth
@@ -75,7 +74,10 @@ def _wrong_rate(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
     if 0.8 < ratio < 1.25:
         return None
     m = inputs["projections"].shape[1]
-    return f"with m = {m} features the error is {ratio:.3g} times what 1/√m predicts"
+    return (
+        f"with m = {m} the error is {ratio:.3g} times that of m independent draws: the estimate "
+        "is not their mean"
+    )
 
 
 def _wider_than_trigonometric(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
@@ -146,6 +148,8 @@ def _positive_cases(generator: Generator) -> dict[str, Inputs]:
         "one feature": {"x": normal(generator, 3, 4), "projection": normal(generator, 1, 4)},
         # ωᵀx is about 128 here, where exp overflows float32, but ωᵀx − ‖x‖²/2 is about 0.
         "long vectors": {"x": 2 * projection[:5], "projection": projection},
+        # The exponent of row 0 is about ‖ω‖² · 3/8, near 24.
+        "large features": {"x": 1.5 * projection[:1], "projection": projection},
         "many draws": _estimator_case(generator, 16),
         "more features": _estimator_case(generator, 256),
         "small kernel": _estimator_case(generator, 16, x=opposite, y=-opposite),
@@ -164,7 +168,12 @@ POSITIVE = Exercise(
             points=2,
             cases=("short", "one feature"),
         ),
-        matches("features", title="finite and right for long x", points=1, cases=("long vectors",)),
+        matches(
+            "features",
+            title="finite and right for long x",
+            points=1,
+            cases=("long vectors", "large features"),
+        ),
         Property("unbiased: the mean over 300 draws is exp(xᵀy)", 1, _biased, ("many draws",)),
         Property(
             "the error falls like 1/√m",
@@ -250,17 +259,51 @@ def _wrong_spread_of_lengths(inputs: Inputs, answer: Answer, expected: Answer) -
     )
 
 
-def _not_uniform(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
-    directions = torch.nn.functional.normalize(answer["rows"].double(), dim=-1)
-    mean = directions.mean(dim=0)  # (num_features, dim), zero if every direction is as likely
-    error = math.sqrt(1 / inputs["dim"] / len(directions))
-    worst = (mean.abs() / error).max()
-    if worst <= STANDARD_ERRORS:
+def _dependent_lengths(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
+    lengths = answer["rows"].double().norm(dim=-1)  # (draws, num_features)
+    correlation = torch.corrcoef(lengths.mT).fill_diagonal_(0)
+    if (correlation.abs() <= STANDARD_ERRORS / math.sqrt(len(lengths))).all():
         return None
-    row, column = divmod(int(mean.abs().argmax()), inputs["dim"])
+    # NaN is the correlation of lengths that never change.
+    first, second = (correlation.abs().nan_to_num(2) > 0.1).nonzero()[0].tolist()
+    value = correlation[first, second]
+    how = "never change" if value.isnan() else f"have a correlation of {value:.2f}, not 0"
+    return f"over {len(lengths)} draws, the lengths of rows {first} and {second} {how}"
+
+
+def _not_uniform(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
+    rows, dim = answer["rows"].double(), inputs["dim"]
+    mean = torch.nn.functional.normalize(rows, dim=-1).mean(dim=0)  # (num_features, dim)
+    if not mean.abs().max() <= STANDARD_ERRORS / math.sqrt(dim * len(rows)):
+        row, column = divmod(int(mean.abs().argmax()), dim)
+        return (
+            f"over {len(rows)} draws, coordinate {column} of row {row}'s direction has mean "
+            f"{mean[row, column]:.2f}, not 0: some directions are likelier than others"
+        )
+    squares = rows.square().mean(dim=(0, 1))  # (dim,), 1 if no axis is preferred
+    if not (squares - 1).abs().max() <= STANDARD_ERRORS * math.sqrt(2 / rows[..., 0].numel()):
+        column = int((squares - 1).abs().argmax())
+        return (
+            f"over all rows, the square of coordinate {column} has mean {squares[column]:.2f}, "
+            "not 1: do lengths and directions depend on each other?"
+        )
+    return None
+
+
+def _dependent_blocks(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
+    dim = inputs["dim"]
+    directions = torch.nn.functional.normalize(answer["rows"].double(), dim=-1)
+    squares = (directions[:, :dim] @ directions[:, dim:].mT).square().mean(dim=0)
+    # The squared cosine of independent directions: mean 1/d, variance 2 (d - 1) / (d² (d + 2)).
+    error = math.sqrt(2 * (dim - 1) / (dim**2 * (dim + 2)) / len(directions))
+    away = (squares - 1 / dim).abs()
+    if away.max() <= STANDARD_ERRORS * error:
+        return None
+    row, other = divmod(int(away.argmax()), squares.shape[1])
     return (
-        f"over {len(directions)} draws, coordinate {column} of row {row}'s direction has mean "
-        f"{mean[row, column]:.2f}, not 0: some directions are likelier than others"
+        f"over {len(directions)} draws, row {row} and row {dim + other} of the next block have a "
+        f"squared cosine of {squares[row, other]:.2f} on average, not 1/d = {1 / dim:.2f}: "
+        "draw each block for itself"
     )
 
 
@@ -283,7 +326,9 @@ ORTHOGONAL = Exercise(
         Property(
             "‖ω‖² varies as that of a normal row", 1, _wrong_spread_of_lengths, ("many draws",)
         ),
+        Property("lengths of rows are independent", 1, _dependent_lengths, ("many draws",)),
         Property("every direction is as likely", 1, _not_uniform, ("many draws",)),
+        Property("blocks are independent", 1, _dependent_blocks, ("many draws",)),
         is_true(
             "repeatable",
             "an equal generator gave other rows: draw everything from `generator`",

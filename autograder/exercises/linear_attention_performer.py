@@ -38,6 +38,9 @@ def _performer_cases(generator: Generator) -> dict[str, Inputs]:
             projection=normal(generator, 4096, 8),
         ),
         "cost": cost_case(COST_SIZES[0] // 2, projection=normal(generator, COST_DIM, COST_DIM)),
+        "causal cost": cost_case(
+            COST_SIZES[0] // 2, projection=normal(generator, COST_DIM, COST_DIM), causal=True
+        ),
     }
 
 
@@ -58,14 +61,20 @@ def _performer_probe(
         # Where only the cost is counted, any use of the features will do.
         return phi(q).sum(-1, keepdim=True) * v / phi(k).sum()
 
+    def as_cheap_as_chunks(
+        q: Tensor, k: Tensor, v: Tensor, phi: Callable, chunk_size: int
+    ) -> Tensor:
+        return as_cheap_as_linear(q, k, v, phi) + torch.ones(chunk_size, chunk_size).mean()
+
     if sizes:
         with supplied(
             function,
             positive_random_features=_positive_features,
             linear_attention=as_cheap_as_linear,
+            causal_linear_attention=as_cheap_as_chunks,
         ):
             return cost_over_sizes(
-                function, lambda n: (*cost_tensors(n), projection.float()), sizes
+                function, lambda n: (*cost_tensors(n), projection.float(), causal), sizes
             )
     cotangent = tensors.pop("cotangent")
     with supplied(
@@ -119,6 +128,7 @@ PERFORMER = Exercise(
             "a tensor with a row and a column per token is what this form avoids",
             title="O(n): nothing n × n is computed",
             points=1,
+            cases=("cost", "causal cost"),
         ),
     ),
 )

@@ -16,7 +16,7 @@ def kernel_attention(
 ) -> Tensor:
     """Attention whose weights are φ(q)ᵀφ(k), one query at a time, in O(n²) time.
 
-    q, k, v are (..., n, d). Returns (..., n_q, e).
+    q, k, v are (..., n, d). Returns (..., n_q, d_v).
     """
     phi_q, phi_k = feature_map(q), feature_map(k)
     rows = []

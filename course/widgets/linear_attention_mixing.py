@@ -47,7 +47,7 @@ class Mixing(Exhibit):
         shares.append(f"the global filter {_share_far_away(self.circulant)}")
         return (
             f"From one input to another, the mixing matrix changes: {', '.join(changes)}. Of its "
-            f"weight, this goes to tokens more than {n // 4} away: {', '.join(shares)}. The filter "
+            f"weight, this goes to tokens more than {n // 4} away: {', '.join(shares)}. A filter "
             f"has {n} numbers to learn a channel, for {n * n} weights."
         )
 
@@ -60,7 +60,7 @@ class Mixing(Exhibit):
         columns = [
             ("FNet: fixed", fourier),
             ("softmax: made by the input", self.attention[0]),
-            ("global filter: learned", self.circulant),
+            ("global filter: fixed once learned", self.circulant),
         ]
         for (above, below), (title, matrix) in zip(panels.T, columns, strict=True):
             above.set(title=title, xlabel="from token s")

@@ -66,6 +66,17 @@ def normalised_over_queries(q, k, v, feature_map):
 
 @mistake(
     right.linear_attention,
+    "The feature map is applied to the queries only. The weights are φ(q)ᵀφ(k): keys need it too, "
+    "or weights can be negative.",
+)
+def feature_map_on_queries_only(q, k, v, feature_map):
+    phi_q = feature_map(q)
+    k = torch.cat([k, k], dim=-1)[..., : phi_q.shape[-1]]
+    return phi_q @ (k.mT @ v) / (phi_q @ k.sum(dim=-2).unsqueeze(-1))
+
+
+@mistake(
+    right.linear_attention,
     "Queries are scaled by 1/√d before the feature map, as in softmax attention. Here the feature "
     "map decides the scale; the weights are φ(q)ᵀφ(k) and nothing else.",
 )
@@ -150,6 +161,29 @@ def masked_quadratic_form(q, k, v, feature_map, chunk_size):
 
 
 @mistake(
+    right.causal_linear_attention,
+    "The outputs are right, the gradients NaN where n is not a multiple of the chunk. A padded "
+    "query with features 0 gives 0/0; cutting that row off does not take its NaN out of the "
+    "backward pass. Cut numerator and normaliser to n tokens first, then divide.",
+)
+def divided_before_the_padding_is_cut_off(q, k, v, feature_map, chunk_size):
+    n = q.shape[-2]
+    padding = -n % chunk_size
+    phi_q, phi_k = (F.pad(feature_map(x), (0, 0, 0, padding)) for x in (q, k))
+    values = F.pad(v, (0, 0, 0, padding))
+    return _chunked(phi_q, phi_k, values, lambda x: x, chunk_size)[..., :n, :]
+
+
+@mistake(
+    right.causal_linear_attention,
+    "The tokens are taken one by one, n small steps in a row. Take a chunk at once: its own part "
+    "by chunk × chunk weights, everything before it from the running sums.",
+)
+def loop_over_single_tokens(q, k, v, feature_map, chunk_size):
+    return _chunked(q, k, v, feature_map, 1)
+
+
+@mistake(
     right.recurrent_step,
     "The output is read before the token is added, so a token does not see itself, and the first "
     "divides 0 by 0. Add φ(k)vᵀ and φ(k) first.",
@@ -175,3 +209,13 @@ def state_changed_in_place(state, q_t, k_t, v_t, feature_map):
     key_sum += phi_k
     numerator = torch.einsum("...m,...me->...e", phi_q, key_values)
     return (key_values, key_sum), numerator / (phi_q * key_sum).sum(dim=-1, keepdim=True)
+
+
+@mistake(
+    right.recurrent_step,
+    "The state is detached, so no gradient reaches the tokens before. It is cheaper, and it does "
+    "not train what to remember.",
+)
+def state_detached(state, q_t, k_t, v_t, feature_map):
+    state = tuple(part.detach() for part in state)
+    return right.recurrent_step(state, q_t, k_t, v_t, feature_map)

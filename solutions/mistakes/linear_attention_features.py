@@ -28,6 +28,14 @@ def gaussian_kernel_instead(x, projection):
 
 @mistake(
     right.trigonometric_random_features,
+    "The features are divided by m. φ enters twice in φ(x)ᵀφ(y), so each takes 1/√m.",
+)
+def divided_by_m(x, projection):
+    return right.trigonometric_random_features(x, projection) * len(projection) ** -0.5
+
+
+@mistake(
+    right.trigonometric_random_features,
     "1/√(2m) is used: there are 2m entries, but a cosine and a sine belong to one draw of ω. "
     "The mean is over m draws.",
 )
@@ -70,6 +78,17 @@ def scaled_inside(x, projection):
 def maximum_subtracted_per_row(x, projection):
     exponent = x @ projection.mT - x.square().sum(dim=-1, keepdim=True) / 2
     return (exponent - exponent.amax(dim=-1, keepdim=True)).exp() * len(projection) ** -0.5
+
+
+@mistake(
+    right.positive_random_features,
+    "The largest exponent of all rows is subtracted. In attention that common factor cancels, but "
+    "then φ(x)ᵀφ(y) no longer estimates exp(xᵀy). The exponent of φ needs no such help: it is at "
+    "most ‖ω‖²/2.",
+)
+def maximum_of_all_rows_subtracted(x, projection):
+    exponent = x @ projection.mT - x.square().sum(dim=-1, keepdim=True) / 2
+    return (exponent - exponent.amax()).exp() * len(projection) ** -0.5
 
 
 @mistake(
@@ -119,6 +138,30 @@ def rows_of_length_root_d(num_features, dim, generator):
 
 @mistake(
     right.orthogonal_random_features,
+    "One length is drawn for all rows of a block. Each row needs the length of a normal vector of "
+    "its own.",
+)
+def one_length_for_a_block(num_features, dim, generator):
+    num_blocks = -(-num_features // dim)
+    lengths = torch.randn(num_blocks, dim, generator=generator).norm(dim=1, keepdim=True)
+    return (
+        _rotations(num_features, dim, generator) * lengths.repeat_interleave(dim, 0)[:num_features]
+    )
+
+
+@mistake(
+    right.orthogonal_random_features,
+    "One rotation is drawn and repeated for every block, so features beyond the first `dim` say "
+    "what was said before. Draw a rotation for each block.",
+)
+def one_rotation_for_all_blocks(num_features, dim, generator):
+    num_blocks = -(-num_features // dim)
+    lengths = torch.randn(num_features, dim, generator=generator).norm(dim=1, keepdim=True)
+    return lengths * _rotations(dim, dim, generator).repeat(num_blocks, 1)[:num_features]
+
+
+@mistake(
+    right.orthogonal_random_features,
     "Q of a QR decomposition is not uniform over rotations: the algorithm fixes signs in its own "
     "way. Multiply each column of Q by the sign of R's diagonal entry.",
 )
@@ -161,6 +204,15 @@ def norm_of_keys_left_out(q, k, v, projection, causal=False):
 def scaled_twice(q, k, v, projection, causal=False):
     scale = q.shape[-1] ** -0.5
     return _performer(q, k, v, projection, causal, scale, scale)
+
+
+@mistake(
+    right.performer_attention,
+    "The whole scale 1/√d is put on the queries. exp(qᵀk / √d) is estimated without bias that way "
+    "too, but by another estimate, of larger variance where keys are long. Scale both alike.",
+)
+def scale_on_queries_only(q, k, v, projection, causal=False):
+    return _performer(q, k, v, projection, causal, q.shape[-1] ** -0.5, 1.0)
 
 
 @mistake(

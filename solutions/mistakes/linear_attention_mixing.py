@@ -57,6 +57,23 @@ def real_part_taken_twice(x):
 
 
 @mistake(
+    right.fourier_mixing,
+    "The transform runs over the batch as well, and mixes sequences that have nothing to do with "
+    "each other. Only the last two dimensions are tokens and channels.",
+)
+def transformed_over_the_batch(x):
+    return torch.fft.fftn(x).real
+
+
+@mistake(
+    right.fourier_mixing,
+    "The transform is scaled by 1/√(n·d). FNet's is the plain sum, without a factor.",
+)
+def transform_scaled(x):
+    return torch.fft.fft2(x, norm="ortho").real
+
+
+@mistake(
     right.global_filter,
     "irfft is not told the length. It then assumes 2 · (frequencies − 1), which is one too few "
     "when n is odd.",

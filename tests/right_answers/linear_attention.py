@@ -32,15 +32,18 @@ def linear_outer_products(q, k, v, feature_map):
     return (q @ summed) / (q * k.sum(dim=-2, keepdim=True)).sum(dim=-1, keepdim=True)
 
 
-def causal_loop_over_tokens(q, k, v, feature_map, chunk_size):
-    q, k = feature_map(q), feature_map(k)
-    summed, key_sum, outputs = 0, 0, []
-    for t in range(q.shape[-2]):
-        summed = summed + k[..., t, :, None] * v[..., t, None, :]
-        key_sum = key_sum + k[..., t, :]
-        numerator = (q[..., t, None, :] @ summed)[..., 0, :]
-        outputs.append(numerator / (q[..., t, :] * key_sum).sum(-1, keepdim=True))
-    return torch.stack(outputs, dim=-2)
+def causal_by_padding_the_inputs(q, k, v, feature_map, chunk_size):
+    # A padded key comes after every real token, so the mask hides it.
+    n = q.shape[-2]
+    q, k, v = (torch.nn.functional.pad(x, (0, 0, 0, -n % chunk_size)) for x in (q, k, v))
+    q, k, v = (x.unflatten(-2, (-1, chunk_size)) for x in (feature_map(q), feature_map(k), v))
+    sums, key_sums = k.mT @ v, k.sum(-2)
+    summed = torch.cat([torch.zeros_like(sums[..., :1, :, :]), sums[..., :-1, :, :]], -3).cumsum(-3)
+    key_sum = torch.cat([torch.zeros_like(key_sums[..., :1, :]), key_sums[..., :-1, :]], -2)
+    key_sum = key_sum.cumsum(-2)
+    weights = (q @ k.mT).tril()
+    out = (q @ summed + weights @ v) / (q @ key_sum.unsqueeze(-1) + weights.sum(-1, keepdim=True))
+    return out.flatten(-3, -2)[..., :n, :]
 
 
 def causal_loop_over_chunks(q, k, v, feature_map, chunk_size):
@@ -141,8 +144,7 @@ def performer_with_stabilisers(q, k, v, projection, causal=False):
     q = (exponents[0] - exponents[0].amax(-1, keepdim=True)).exp()
     k = (exponents[1] - exponents[1].amax((-2, -1), keepdim=True)).exp()
     if causal:
-        weights = (q @ k.mT).tril()
-        return weights @ v / weights.sum(-1, keepdim=True)
+        return causal_loop_over_chunks(q, k, v, lambda x: x, 64)
     return q @ (k.mT @ v) / (q @ k.sum(-2).unsqueeze(-1))
 
 
@@ -181,7 +183,7 @@ RIGHT = {
         linear_ones_column,
         linear_outer_products,
     ],
-    "causal_linear_attention": [causal_loop_over_tokens, causal_loop_over_chunks],
+    "causal_linear_attention": [causal_by_padding_the_inputs, causal_loop_over_chunks],
     "recurrent_step": [recurrent_einsum, recurrent_of_cloned_state],
     "trigonometric_random_features": [
         trigonometric_alternating,
