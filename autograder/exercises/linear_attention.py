@@ -1,5 +1,6 @@
 """The exercises of 02_linear_attention."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -184,7 +185,8 @@ def _peeks(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
     change, t = answer["change_of_the_past"].item(), inputs["changed_from"]
     if change == 0:
         return None
-    told = f"a change of token {t} changed an earlier output by {change:.2g}"
+    by = f"by {change:.2g}" if math.isfinite(change) else "that is not a number"
+    told = f"a change of token {t} changed an earlier output {by}"
     if change > 1e-5:
         return f"{told}: later tokens take part"
     return (

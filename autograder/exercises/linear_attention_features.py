@@ -261,14 +261,16 @@ def _wrong_spread_of_lengths(inputs: Inputs, answer: Answer, expected: Answer) -
 
 def _dependent_lengths(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
     lengths = answer["rows"].double().norm(dim=-1)  # (draws, num_features)
+    if not (lengths.std(dim=0) > 1e-3 * lengths.mean(dim=0)).all():
+        return f"over {len(lengths)} draws, the length of a row is always the same"
     correlation = torch.corrcoef(lengths.mT).fill_diagonal_(0)
     if (correlation.abs() <= STANDARD_ERRORS / math.sqrt(len(lengths))).all():
         return None
-    # NaN is the correlation of lengths that never change.
-    first, second = (correlation.abs().nan_to_num(2) > 0.1).nonzero()[0].tolist()
-    value = correlation[first, second]
-    how = "never change" if value.isnan() else f"have a correlation of {value:.2f}, not 0"
-    return f"over {len(lengths)} draws, the lengths of rows {first} and {second} {how}"
+    first, second = divmod(int(correlation.abs().argmax()), len(correlation))
+    return (
+        f"over {len(lengths)} draws, the lengths of rows {first} and {second} have a correlation "
+        f"of {correlation[first, second]:.2f}, not 0"
+    )
 
 
 def _not_uniform(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
