@@ -84,7 +84,7 @@ PUBLIC_SEED = 0
 # Relative bound on each number, and absolute bound relative to the largest number of the tensor.
 # Wide enough for another order of summation, tight enough that a row that is not normalised by
 # 1 %, or a scale of √(d + 1) for √d, fails.
-_TOLERANCES = {
+TOLERANCES = {
     torch.float64: (1e-6, 1e-6),  # recorded answers are rounded to float32
     torch.float32: (2e-4, 2e-5),
     torch.float16: (4e-3, 2e-3),
@@ -94,7 +94,7 @@ _TOLERANCES = {
 
 def wrong_entries(actual: Tensor, expected: Tensor) -> Tensor:
     """Where `actual` is further from `expected`, the float64 truth, than its dtype explains."""
-    relative, absolute = _TOLERANCES[actual.dtype]
+    relative, absolute = TOLERANCES[actual.dtype]
     largest = expected.abs().max() if expected.numel() else torch.tensor(0.0)
     bound = relative * expected.abs() + absolute * largest
     return ~((actual.double() - expected.double()).abs() <= bound)
@@ -104,7 +104,7 @@ def difference(name: str, actual: Tensor, expected: Tensor) -> str | None:
     """Say how a tensor differs from the truth: shape, type, NaN, or the first wrong entry."""
     if actual.shape != expected.shape:
         return f"{name} has shape {tuple(actual.shape)}, expected {tuple(expected.shape)}"
-    if actual.dtype not in _TOLERANCES:
+    if actual.dtype not in TOLERANCES:
         return f"{name} has dtype {actual.dtype}, expected a real floating-point type"
     wrong = wrong_entries(actual, expected)
     if not wrong.any():

@@ -4,7 +4,15 @@ from dataclasses import dataclass
 
 import torch
 
-from autograder.exercise import Answer, Exercise, Inputs, Property, Raised, wrong_entries
+from autograder.exercise import (
+    TOLERANCES,
+    Answer,
+    Exercise,
+    Inputs,
+    Property,
+    Raised,
+    wrong_entries,
+)
 from autograder.report import Line, Report
 
 Answers = dict[str, Answer | Raised]
@@ -61,14 +69,17 @@ def _recognises(
 ) -> bool:
     """Whether wrong answers are those of `mistake`.
 
-    By their numbers; where the mistake's numbers are right, or random, by the properties that fail.
+    By their numbers; where the mistake's numbers are right, or random, by the properties that
+    fail, and by the size of the largest tensors where those are counted.
     """
     failed = _failed(lines)
     if not failed or not (mistake.random or _agree(exercise, answers, mistake.answers)):
         return False
     if not mistake.random and not _agree(exercise, mistake.answers, expected):
         return True
-    return failed == _failed(_judge_properties(exercise, cases, mistake.answers, expected))
+    return failed == _failed(
+        _judge_properties(exercise, cases, mistake.answers, expected)
+    ) and _as_large(answers, mistake.answers)
 
 
 def _judge_properties(
@@ -102,13 +113,33 @@ def _failed(lines: tuple[Line, ...]) -> set[str]:
     return {line.title for line in lines if line.complaint}
 
 
-def _compared(exercise: Exercise, answer: Answer) -> Answer:
-    names = {name for prop in exercise.properties for name in prop.compared}
+def _compared(exercise: Exercise, case: str, answer: Answer) -> Answer:
+    # What some property holds against the reference in this case.
+    names = {
+        name
+        for prop in exercise.properties
+        if not prop.cases or case in prop.cases
+        for name in prop.compared
+    }
     return {name: tensor for name, tensor in answer.items() if name in names}
 
 
-def _close(a: torch.Tensor, b: torch.Tensor) -> bool:
-    if a.shape != b.shape:
+def _as_large(answers: Answers, others: Answers) -> bool:
+    # Within a factor of 2: an n × n and an n × d × d tensor are further apart.
+    for case, theirs in others.items():
+        mine = answers.get(case, _MISSING)
+        if isinstance(mine, Raised) or isinstance(theirs, Raised):
+            continue
+        if "largest_tensor" in mine and "largest_tensor" in theirs:
+            ratio = mine["largest_tensor"] / theirs["largest_tensor"]
+            if not ((ratio > 0.5) & (ratio < 2)).all():
+                return False
+    return True
+
+
+def _close(a: object, b: torch.Tensor) -> bool:
+    # a comes from the student: it may be anything.
+    if not isinstance(a, torch.Tensor) or a.shape != b.shape or a.dtype not in TOLERANCES:
         return False
     finite = a.isfinite() & b.isfinite()
     infinite_alike = torch.equal(a[~finite].nan_to_num(), b[~finite].to(a.dtype).nan_to_num())
@@ -124,7 +155,7 @@ def _agree(exercise: Exercise, answers: Answers, others: Answers) -> bool:
                 return False
         elif not all(
             key in mine and _close(mine[key], tensor)
-            for key, tensor in _compared(exercise, theirs).items()
+            for key, tensor in _compared(exercise, name, theirs).items()
         ):
             return False
     return True

@@ -15,12 +15,16 @@ from solutions.mistakes import mistakes_of
 FRESH_SEEDS = (1, 2)
 EXERCISES = list(all_exercises().values())
 MISTAKES = [(e, m) for e in EXERCISES for m in mistakes_of(e.topic, e.name)]
-RIGHT = {
-    name: functions
-    for topic in NOTEBOOKS
-    for name, functions in import_module(f"tests.right_answers.{topic}").RIGHT.items()
-}
+RIGHT, WRONG = (
+    {
+        name: functions
+        for topic in NOTEBOOKS
+        for name, functions in getattr(import_module(f"tests.{kind}.{topic}"), table).items()
+    }
+    for kind, table in (("right_answers", "RIGHT"), ("wrong_answers", "WRONG"))
+)
 RIGHT_VERSIONS = [(e, f) for e in EXERCISES for f in RIGHT[e.name]]
+WRONG_VERSIONS = [(e, f) for e in EXERCISES for f in WRONG.get(e.name, {})]
 
 
 def named(pairs):
@@ -60,6 +64,13 @@ def test_a_right_version_written_differently_earns_full_points(exercise, right):
     for seed in FRESH_SEEDS:
         assert complaints(judge_on(seed, exercise, right)) == []
     assert check_exercise(exercise, right).points == exercise.points
+
+
+@pytest.mark.parametrize(("exercise", "wrong"), WRONG_VERSIONS, ids=named(WRONG_VERSIONS))
+def test_a_wrong_version_that_nobody_listed_is_rejected_and_not_misnamed(exercise, wrong):
+    for report in (check_exercise(exercise, wrong), judge_on(FRESH_SEEDS[0], exercise, wrong)):
+        assert report.points < exercise.points
+        assert report.mistake == WRONG[exercise.name][wrong]
 
 
 @pytest.mark.parametrize(("exercise", "mistake"), MISTAKES, ids=named(MISTAKES))

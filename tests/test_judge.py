@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autograder.exercise import Exercise, Raised, difference
-from autograder.judge import judge
+from autograder.judge import KnownMistake, judge
 from autograder.properties import cost_grows_at_most, matches
 
 TRUTH = torch.randn(8, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -67,13 +67,17 @@ def test_no_single_wrong_entry_is_overlooked(index, error):
         {"only": {}},
         {"only": {"output": "text"}},
         {"only": {"output": torch.zeros(0)}},
+        {"only": {"output": TRUTH.long()}},
+        {"only": {"output": TRUTH + 1j}},
         {"only": Raised("ZeroDivisionError", "division by zero")},
         {"other": {"output": TRUTH}},
     ],
 )
 def test_the_judge_fails_closed_on_answers_that_cannot_be_compared(answers):
-    report = judge(EXERCISE, CASES, answers, EXPECTED)
+    mistake = KnownMistake("halved", "It halves.", {"only": {"output": TRUTH / 2}})
+    report = judge(EXERCISE, CASES, answers, EXPECTED, (mistake,))
     assert report.points == 0
+    assert report.mistake == ""
     assert report.lines[0].complaint
 
 

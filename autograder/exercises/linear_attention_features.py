@@ -273,23 +273,30 @@ def _dependent_lengths(inputs: Inputs, answer: Answer, expected: Answer) -> str 
     )
 
 
-def _not_uniform(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
+def _likelier_direction(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
     rows, dim = answer["rows"].double(), inputs["dim"]
     mean = torch.nn.functional.normalize(rows, dim=-1).mean(dim=0)  # (num_features, dim)
-    if not mean.abs().max() <= STANDARD_ERRORS / math.sqrt(dim * len(rows)):
-        row, column = divmod(int(mean.abs().argmax()), dim)
-        return (
-            f"over {len(rows)} draws, coordinate {column} of row {row}'s direction has mean "
-            f"{mean[row, column]:.2f}, not 0: some directions are likelier than others"
-        )
-    squares = rows.square().mean(dim=(0, 1))  # (dim,), 1 if no axis is preferred
-    if not (squares - 1).abs().max() <= STANDARD_ERRORS * math.sqrt(2 / rows[..., 0].numel()):
-        column = int((squares - 1).abs().argmax())
-        return (
-            f"over all rows, the square of coordinate {column} has mean {squares[column]:.2f}, "
-            "not 1: do lengths and directions depend on each other?"
-        )
-    return None
+    if mean.abs().max() <= STANDARD_ERRORS / math.sqrt(dim * len(rows)):
+        return None
+    row, column = divmod(int(mean.abs().argmax()), dim)
+    return (
+        f"over {len(rows)} draws, coordinate {column} of row {row}'s direction has mean "
+        f"{mean[row, column]:.2f}, not 0: some directions are likelier than others"
+    )
+
+
+def _longer_axis(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
+    rows = answer["rows"].double()
+    # Relative to the mean of all: their common length is another property's business.
+    squares = rows.square().mean(dim=(0, 1)) / rows.square().mean()  # (dim,)
+    away = (squares - 1).abs()
+    if away.max() <= STANDARD_ERRORS * math.sqrt(2 / rows[..., 0].numel()):
+        return None
+    column = int(away.argmax())
+    return (
+        f"over all rows, ω² of coordinate {column} is {squares[column]:.2f} times the mean of all "
+        "coordinates: lengths and directions depend on each other, or directions are not uniform"
+    )
 
 
 def _dependent_blocks(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
@@ -329,7 +336,8 @@ ORTHOGONAL = Exercise(
             "‖ω‖² varies as that of a normal row", 1, _wrong_spread_of_lengths, ("many draws",)
         ),
         Property("lengths of rows are independent", 1, _dependent_lengths, ("many draws",)),
-        Property("every direction is as likely", 1, _not_uniform, ("many draws",)),
+        Property("every direction is as likely", 1, _likelier_direction, ("many draws",)),
+        Property("every axis gets the same length", 1, _longer_axis, ("many draws",)),
         Property("blocks are independent", 1, _dependent_blocks, ("many draws",)),
         is_true(
             "repeatable",

@@ -176,10 +176,11 @@ def divided_before_the_padding_is_cut_off(q, k, v, feature_map, chunk_size):
 
 @mistake(
     right.causal_linear_attention,
-    "The tokens are taken one by one, n small steps in a row. Take a chunk at once: its own part "
-    "by chunk × chunk weights, everything before it from the running sums.",
+    "The tokens are taken one by one, or a few at a time, whatever `chunk_size` says: many small "
+    "steps in a row. Take a chunk at once: its own part by chunk × chunk weights, everything "
+    "before it from the running sums.",
 )
-def loop_over_single_tokens(q, k, v, feature_map, chunk_size):
+def steps_smaller_than_a_chunk(q, k, v, feature_map, chunk_size):
     return _chunked(q, k, v, feature_map, 1)
 
 

@@ -138,10 +138,10 @@ def rows_of_length_root_d(num_features, dim, generator):
 
 @mistake(
     right.orthogonal_random_features,
-    "One length is drawn for all rows of a block. Each row needs the length of a normal vector of "
-    "its own.",
+    "The lengths of rows depend on each other, as when one is drawn for a whole block, or they are "
+    "repeated in every block, or sorted. Each row needs a length of its own, drawn for itself.",
 )
-def one_length_for_a_block(num_features, dim, generator):
+def lengths_that_are_not_independent(num_features, dim, generator):
     num_blocks = -(-num_features // dim)
     lengths = torch.randn(num_blocks, dim, generator=generator).norm(dim=1, keepdim=True)
     return (
@@ -151,10 +151,10 @@ def one_length_for_a_block(num_features, dim, generator):
 
 @mistake(
     right.orthogonal_random_features,
-    "One rotation is drawn and repeated for every block, so features beyond the first `dim` say "
-    "what was said before. Draw a rotation for each block.",
+    "One rotation, or its mirror image, serves several blocks, so features beyond the first `dim` "
+    "say what was said before. Draw a rotation for each block.",
 )
-def one_rotation_for_all_blocks(num_features, dim, generator):
+def blocks_that_are_not_independent(num_features, dim, generator):
     num_blocks = -(-num_features // dim)
     lengths = torch.randn(num_features, dim, generator=generator).norm(dim=1, keepdim=True)
     return lengths * _rotations(dim, dim, generator).repeat(num_blocks, 1)[:num_features]
