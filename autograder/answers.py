@@ -73,11 +73,11 @@ def record(topic: str) -> bytes:
                     truth = who == "reference" and tensor.dtype == torch.float64
                     stored = tensor.float() if truth else tensor
                     tensors[key + _SEPARATOR + name] = stored.contiguous().clone()
-    header = {
-        "exceptions": json.dumps(exceptions, sort_keys=True),
-        "mistakes": json.dumps(mistakes_by_exercise, sort_keys=True),
-    }
-    return save(dict(sorted(tensors.items())), metadata=header)
+    about = {"exceptions": exceptions, "mistakes": mistakes_by_exercise}
+    # One entry: safetensors writes several in an order that changes from run to run.
+    return save(
+        dict(sorted(tensors.items())), metadata={"about": json.dumps(about, sort_keys=True)}
+    )
 
 
 @cache
@@ -91,11 +91,11 @@ def _read(topic: str) -> tuple[dict[str, dict[str, Answers]], dict[str, list[dic
             exercise, who, case, name = key.split(_SEPARATOR)
             answers = found.setdefault(exercise, {}).setdefault(who, {})
             answers.setdefault(case, {})[name] = file.get_tensor(key)
-        header = file.metadata()
-    for key, error in json.loads(header["exceptions"]).items():
+        about = json.loads(file.metadata()["about"])
+    for key, error in about["exceptions"].items():
         exercise, who, case = key.split(_SEPARATOR)
         found[exercise].setdefault(who, {})[case] = Raised(**error)
-    return found, json.loads(header["mistakes"])
+    return found, about["mistakes"]
 
 
 def recorded_answers(exercise: Exercise) -> tuple[Answers, tuple[KnownMistake, ...]]:

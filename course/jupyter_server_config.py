@@ -9,6 +9,7 @@ c = get_config()
 # browser opens on the notebooks.
 c.ServerApp.root_dir = str(Path(__file__).parent)
 c.FileContentsManager.preferred_dir = "release"
+c.LabApp.default_url = "/lab/tree/release"
 
 # The tabs that were open are kept with the environment, apart from those of other projects.
 c.LabApp.workspaces_dir = str(Path(sys.prefix) / "share" / "jupyter" / "lab" / "workspaces")

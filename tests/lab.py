@@ -39,6 +39,8 @@ def running_lab(folder: Path) -> Iterator[str]:
         "HOME": str(folder),
     }
     arguments = ["--no-browser", f"--port={port}", "--ServerApp.token=", "--allow-root"]
+    # A learner's open tabs are kept with the environment: leave them alone.
+    arguments.append(f"--LabApp.workspaces_dir={folder / 'workspaces'}")
     log = folder / "lab.log"
     with log.open("w") as output:
         server = subprocess.Popen(

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from autograder.answers import RECORDED
+from autograder.answers import RECORDED, record
 from autograder.build import COURSE, SourceError, build, source_notebook
 from autograder.exercises import NOTEBOOKS, exercises_of
 from autograder.extract import BEGIN, END, ExtractError, exercise_source
@@ -50,6 +50,7 @@ class TestCommitted:
         old = load_file(RECORDED / f"{topic}.safetensors")
         new = load_file(rebuilt / "recorded" / f"{topic}.safetensors")
         assert old.keys() == new.keys()
+        assert record(topic) == record(topic)
         for key, tensor in new.items():
             torch.testing.assert_close(old[key], tensor, rtol=1e-3, atol=1e-5, equal_nan=True)
 
