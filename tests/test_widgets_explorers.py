@@ -1,9 +1,13 @@
 """The explorers of 02_linear_attention: a control moves, and text and figure follow."""
 
+import asyncio
+
 import pytest
-from ipywidgets import VBox
+from ipywidgets import IntSlider, VBox
 
 from course.widgets import linear_attention as widgets
+from course.widgets.exhibit import Exhibit, explorer
+from course.widgets.style import new_figure
 from solutions import linear_attention as reference
 
 
@@ -60,8 +64,8 @@ def test_an_explorer_of_unsolved_functions_says_so_at_every_setting():
         widgets.kernel_approximation_explorer(unsolved, unsolved, unsolved),
         widgets.recurrent_state_explorer(unsolved, unsolved),
     ]
-    for explorer in explorers:
-        controls, sentence, _ = controls_and_output(explorer)
+    for widget in explorers:
+        controls, sentence, _ = controls_and_output(widget)
         assert "is not solved yet." in sentence.value
     for estimator in controls_and_output(explorers[0])[0]["estimator"].options:
         controls = controls_and_output(explorers[0])[0]
@@ -77,3 +81,29 @@ def test_an_explorers_figure_has_its_sentence_as_alternative_text():
     assert 'alt="feature_map is not solved yet.' in figure.value
     assert "data:image/png;base64," in figure.value
     assert "feature_map is not solved yet." in sentence.value
+
+
+def test_a_held_key_draws_the_last_value_only():
+    drawn = []
+
+    class Drawn(Exhibit):
+        def draw(self):
+            return new_figure(1)
+
+        def findings(self):
+            return f"t = {drawn[-1]}"
+
+    def compute(t):
+        drawn.append(t)
+        return Drawn()
+
+    async def hold_the_key():
+        widget = explorer(compute, t=(slider := IntSlider(value=0, max=50)))
+        for t in range(1, 31):
+            slider.value = t
+        await asyncio.sleep(0.5)
+        return widget
+
+    widget = asyncio.run(hold_the_key())
+    assert drawn == [0, 30]
+    assert "t = 30" in widget.children[1].value

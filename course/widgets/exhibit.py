@@ -1,5 +1,6 @@
 """What every widget shares: running the reader's functions, and showing what came of it."""
 
+import asyncio
 import base64
 import html
 import math
@@ -15,6 +16,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from course.widgets.style import VERMILLION, WIDTH_PX, to_png
+
+_STILL_SECONDS = 0.1
 
 
 class ReaderError(Exception):
@@ -137,7 +140,7 @@ def explorer(compute: Callable[..., Exhibit], **controls: ValueWidget) -> VBox:
     """
     sentence, figure = HTML(), HTML()
 
-    def update(_: Any = None) -> None:
+    def update() -> None:
         exhibit = compute(**{name: control.value for name, control in controls.items()})
         figure.value = (
             f'<img style="width: {WIDTH_PX}px; max-width: 100%" '
@@ -151,8 +154,21 @@ def explorer(compute: Callable[..., Exhibit], **controls: ValueWidget) -> VBox:
         )
         sentence.value = f"{warning}<p>{html.escape(exhibit.findings())}</p>"
 
+    pending: list[asyncio.TimerHandle] = []
+
+    def update_when_still(_: Any) -> None:
+        # A key that is held changes a slider faster than a figure is drawn: draw the last value.
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            update()
+            return
+        while pending:
+            pending.pop().cancel()
+        pending.append(loop.call_later(_STILL_SECONDS, update))
+
     for control in controls.values():
-        control.observe(update, names="value")
+        control.observe(update_when_still, names="value")
     update()
     rows = HBox(list(controls.values()), layout=Layout(flex_flow="row wrap"))
     return VBox([rows, sentence, figure], layout=Layout(max_width=f"{WIDTH_PX + 20}px"))
