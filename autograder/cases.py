@@ -8,6 +8,10 @@ from autograder.exercise import Inputs
 COST_SIZES = [256, 512, 1024]
 COST_DIM = 8
 
+# What autograd gives for an attention_case.
+GRADIENTS = ("grad_q", "grad_k", "grad_v")
+NO_MATRIX = "a tensor with a row and a column per token is what this form avoids"
+
 
 def normal(generator: Generator, *shape: int, scale: float = 1.0) -> Tensor:
     """Independent normal numbers with standard deviation `scale`."""

@@ -127,3 +127,15 @@ def test_reports_never_exceed_the_points_nor_fall_below_zero():
     for exercise in all_exercises().values():
         report = check(getattr(right, exercise.name))
         assert 0 <= report.points <= report.max_points == exercise.points
+
+
+def test_half_a_function_earns_what_it_does():
+    def performer_attention(q, k, v, projection, causal=False):
+        if causal:
+            raise NotImplementedError
+        return right.performer_attention(q, k, v, projection)
+
+    report = check(performer_attention)
+    failed = {line.title for line in report.lines if line.complaint}
+    assert failed == {"causal, too", "O(n): nothing n × n is computed"}
+    assert report.note == ""

@@ -9,6 +9,8 @@ from torch import Generator, Tensor
 
 from autograder.cases import (
     COST_SIZES,
+    GRADIENTS,
+    NO_MATRIX,
     attention_case,
     cost_case,
     cost_tensors,
@@ -30,10 +32,6 @@ FEATURE_MAPS = {
     "faint": lambda x: 0.03 * F.softplus(x),
 }
 COST_CHUNK = 16
-
-
-GRADIENTS = ("grad_q", "grad_k", "grad_v")
-NO_MATRIX = "a tensor with a row and a column per token is what this form avoids"
 
 
 # --- elu_feature_map -----------------------------------------------------------------------------

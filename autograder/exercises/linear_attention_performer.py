@@ -6,13 +6,20 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from autograder.cases import COST_DIM, COST_SIZES, attention_case, cost_case, cost_tensors, normal
+from autograder.cases import (
+    COST_DIM,
+    COST_SIZES,
+    GRADIENTS,
+    NO_MATRIX,
+    attention_case,
+    cost_case,
+    cost_tensors,
+    normal,
+)
 from autograder.exercise import Answer, Exercise, Inputs, Property
 from autograder.probes import cost_over_sizes, supplied, with_gradients
 from autograder.properties import cost_grows_at_most, is_true, matches
 from course.specifications.linear_attention import kernel_attention
-
-GRADIENTS = ("grad_q", "grad_k", "grad_v")
 
 
 def _positive_features(x: Tensor, projection: Tensor) -> Tensor:
@@ -125,7 +132,7 @@ PERFORMER = Exercise(
         matches(*GRADIENTS, title="gradients are right", points=1, cases=PERFORMER_NUMBERS),
         cost_grows_at_most(
             1.1,
-            "a tensor with a row and a column per token is what this form avoids",
+            NO_MATRIX,
             title="O(n): nothing n × n is computed",
             points=1,
             cases=("cost", "causal cost"),
