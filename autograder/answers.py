@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from autograder.cases import in_float64
-from autograder.exercise import PUBLIC_SEED, Exercise, Inputs, Raised
+from autograder.exercise import PUBLIC_SEED, Exercise, Inputs, Raised, ReferenceFailsError
 from autograder.exercises import exercises_of
 from autograder.judge import Answers, KnownMistake
 from autograder.probes import run_probe
@@ -24,15 +24,37 @@ RECORDED = Path(__file__).parent / "recorded"
 _SEPARATOR = "|"
 
 
+class _ReferenceAnswer(dict):
+    """The reference's answer to one case, computed when a property first looks into it."""
+
+    def __init__(self, exercise: Exercise, case: str, inputs: Inputs) -> None:
+        super().__init__()
+        self._question = exercise, case, inputs
+
+    def __missing__(self, key: str) -> Tensor:
+        exercise, case, inputs = self._question
+        if not self:
+            self.update(reference_answers(exercise, {case: inputs})[case])
+            return self[key]
+        raise KeyError(key)
+
+
 def reference_answers(exercise: Exercise, cases: dict[str, Inputs]) -> Answers:
-    """What the reference answers, computed in float64. Raises RuntimeError if it fails."""
+    """What the reference answers, computed in float64. Raises ReferenceFailsError if it fails."""
     function = getattr(import_module(f"solutions.{exercise.topic}"), exercise.name)
     double = {name: in_float64(inputs) for name, inputs in cases.items()}
     answers, _ = run_probe(exercise, function, double)
     for name, answer in answers.items():
         if isinstance(answer, Raised):
-            raise RuntimeError(f"the reference of {exercise.name} fails on case {name}: {answer}")
+            raise ReferenceFailsError(
+                f"the reference of {exercise.name} fails on case {name}: {answer}"
+            )
     return answers
+
+
+def reference_when_asked(exercise: Exercise, cases: dict[str, Inputs]) -> Answers:
+    """The same, each computed when a property first looks into it: many properties never do."""
+    return {case: _ReferenceAnswer(exercise, case, inputs) for case, inputs in cases.items()}
 
 
 def mistake_answers(exercise: Exercise, cases: dict[str, Inputs]) -> tuple[KnownMistake, ...]:

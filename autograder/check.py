@@ -4,10 +4,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from autograder.answers import recorded_answers
 from autograder.exercise import PUBLIC_SEED, Exercise
 from autograder.exercises import all_exercises
-from autograder.judge import judge
 from autograder.probes import run_probe
 from autograder.report import Report
 
@@ -22,7 +20,15 @@ def check(function: Callable) -> Report:
 
 
 def check_exercise(exercise: Exercise, function: Callable) -> Report:
-    """Check a function against the public cases of `exercise`."""
+    """Check a function against the public cases of `exercise`.
+
+    Where work is graded, the judge is not in this process: the report says so, and nothing else.
+    """
+    try:
+        from autograder.answers import recorded_answers
+        from autograder.judge import judge
+    except ModuleNotFoundError:
+        return Report(exercise.name, note="While work is graded, only the course's checks count.")
     expected, mistakes = recorded_answers(exercise)
     cases = exercise.draw_cases(PUBLIC_SEED)
     answers, printed = run_probe(exercise, function, cases)

@@ -17,6 +17,10 @@ class AnswerError(Exception):
     """The student's function returned something that is no answer; the text says what and why."""
 
 
+class ReferenceFailsError(Exception):
+    """The reference fails on a case: a defect of the course, and no student's fault."""
+
+
 @dataclass(frozen=True)
 class Raised:
     """The student's function raised an exception on a case.
@@ -45,6 +49,7 @@ class Property:
     complain: (inputs, answer, expected) of one case -> what is wrong, or None.
     cases: the names of the cases it looks at; empty means all.
     compared: the names of the tensors that it holds against the reference, if it does.
+    long: the names of the long cases whose output must come back right too when work is graded.
     """
 
     title: str
@@ -52,6 +57,11 @@ class Property:
     complain: Callable[[Inputs, Answer, Answer], str | None]
     cases: tuple[str, ...] = ()
     compared: tuple[str, ...] = ()
+    long: tuple[str, ...] = ()
+
+
+def _none(generator: torch.Generator) -> dict[str, Inputs]:
+    return {}
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,10 @@ class Exercise:
     topic: names the module of solutions/, of its mistakes, and of the notebook.
     cases: draws the named inputs from a seeded generator.
     probe: runs a function on one case, `probe(function, **inputs)`, and returns named tensors.
+        It runs beside the student's code, which can change all that it observes. So it returns
+        what the function gave back, as it is, and the properties draw the conclusions.
+    long_cases: cases that only grading draws, so long that a wrong order of growth runs out of
+        memory or time. What they cost is not counted but enforced: it cannot be forged.
     """
 
     name: str
@@ -68,6 +82,7 @@ class Exercise:
     cases: Callable[[torch.Generator], dict[str, Inputs]]
     probe: Callable[..., Answer]
     properties: tuple[Property, ...]
+    long_cases: Callable[[torch.Generator], dict[str, Inputs]] = _none
 
     @property
     def points(self) -> int:
@@ -77,6 +92,10 @@ class Exercise:
     def draw_cases(self, seed: int) -> dict[str, Inputs]:
         """The cases for a seed; PUBLIC_SEED gives those whose answers are recorded."""
         return self.cases(torch.Generator().manual_seed(seed))
+
+    def draw_long_cases(self, seed: int) -> dict[str, Inputs]:
+        """The long cases for a seed."""
+        return self.long_cases(torch.Generator().manual_seed(seed))
 
 
 PUBLIC_SEED = 0

@@ -11,6 +11,8 @@ from autograder.exercise import (
     Inputs,
     Property,
     Raised,
+    ReferenceFailsError,
+    difference,
     wrong_entries,
 )
 from autograder.report import Line, Report
@@ -59,6 +61,24 @@ def judge(
     )
 
 
+def judge_long(exercise: Exercise, answers: Answers, expected: Answers) -> dict[str, str]:
+    """What is wrong with the outputs of the long cases, by the title of the property.
+
+    It tells nothing of the inputs, which are secret.
+    """
+    complaints = {}
+    for prop in exercise.properties:
+        for name in prop.long:
+            answer = answers.get(name, _MISSING)
+            if isinstance(answer, Raised) or "output" not in answer:
+                complaints[prop.title] = "on a long sequence it fails: it may need too much memory"
+            elif "output" not in answer or difference(
+                "", answer["output"], expected[name]["output"]
+            ):
+                complaints[prop.title] = "on a long sequence its output is wrong"
+    return complaints
+
+
 def _recognises(
     mistake: KnownMistake,
     exercise: Exercise,
@@ -104,6 +124,8 @@ def _complaint(
         return str(answer)
     try:
         return prop.complain(inputs, answer, expected)
+    except ReferenceFailsError:
+        raise
     except Exception as error:
         # Whatever came back could not even be compared.
         return f"the answer cannot be compared ({type(error).__name__}: {error})"

@@ -65,13 +65,15 @@ c.Autograde.sanitize_preprocessors = [
     "nbgrader.preprocessors.CheckCellMetadata",
 ]
 c.Autograde.autograde_preprocessors = [
-    "autograder.grading.execute.ExecuteToTheEnd",
-    "autograder.grading.verdict.RequireReports",
+    "autograder.grading.execute.ExecuteAndJudge",
     "nbgrader.preprocessors.LimitOutput",
     "nbgrader.preprocessors.SaveAutoGrades",
     "nbgrader.preprocessors.AssignLatePenalties",
     "nbgrader.preprocessors.CheckCellMetadata",
 ]
+
+# Students' code runs in this kernel, which is in a sandbox; see docs/teaching.md.
+c.Execute.kernel_name = "sandbox"
 
 # Cells that only measure tell a grader nothing.
 c.Execute.skip_cells_with_tag = "measurement"

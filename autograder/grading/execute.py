@@ -1,49 +1,290 @@
-"""Run a submission to its end, whatever its cells do to the kernel."""
+"""Run a submission in the sandbox, ask its functions for answers, and have them judged."""
 
+import builtins
+import json
+import secrets
+import tempfile
+import time
+from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
-from nbclient.exceptions import CellTimeoutError, DeadKernelError
+import nbformat
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import KernelManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellTimeoutError
 from nbformat import NotebookNode
-from nbformat.v4 import new_output
+from nbformat.v4 import new_code_cell, new_output
 from nbgrader.preprocessors import Execute
-from nbgrader.utils import is_grade
+from nbgrader.utils import is_grade, is_solution
+from traitlets import Bool, Integer
+
+from autograder.exercise import Exercise, Inputs
+from autograder.exercises import all_exercises
+from autograder.grading import notice
+from autograder.grading.provisioner import SandboxProvisioner
+from autograder.grading.sandbox import EXCHANGE, SCRATCH, WORK, SandboxError, find_bubblewrap
+from autograder.grading.scratch import Scratch, ScratchError
+from autograder.grading.verdict import NoAnswerError, Returned, decide, no_answer
+from autograder.grading.watch import cpu_seconds
+from autograder.report import Report
+from autograder.transfer import MalformedError, pack_cases, unpack_answers
 
 Resources = dict[str, Any]
 
+RECORD = "grading"
+"""The key in an autograded notebook's metadata under which its grading is recorded."""
 
-class ExecuteToTheEnd(Execute):
-    """Runs every cell; where one takes the kernel down, the rest runs in a new one.
+_KERNELS = Path(__file__).parent / "kernels"
+_ENDED = "The Python process ended while your function ran: your code ended it."
 
-    nbgrader gives up the whole submission there. In the new kernel the cells above run again,
-    without the one that failed and without test cells that have their output already.
+
+class ExecuteAndJudge(Execute):
+    """Runs every cell but the test cells, and writes a report into each of those.
+
+    What a test cell earns is decided in this process, from tensors that the student's process
+    sends. Where a cell or a function takes its process down, a new one runs the rest.
     """
 
+    seed = Integer(
+        None, allow_none=True, help="Draws the cases; by default a new secret one each time."
+    ).tag(config=True)
+    without_sandbox = Bool(
+        False,
+        help="Run students' code as the grader's own, where there is no sandbox. It can then read "
+        "and change all that the grader can. Every feedback page says so.",
+    ).tag(config=True)
+    exercise_seconds = Integer(30, help="Seconds that the cases of one exercise may take.").tag(
+        config=True
+    )
+    notebook_seconds = Integer(
+        300, help="Seconds that all cells of a notebook may take together."
+    ).tag(config=True)
+    output_bytes = Integer(20_000_000, help="Bytes that a notebook may show and print.").tag(
+        config=True
+    )
+    answer_bytes = Integer(64_000_000, help="Bytes that the answers of one exercise may have.").tag(
+        config=True
+    )
+
+    def require_sandbox(self) -> None:
+        """Raise SandboxError if students' code cannot be isolated, and has to be."""
+        if not self.without_sandbox:
+            find_bubblewrap()
+
     def preprocess(self, nb: NotebookNode, resources: Resources) -> tuple[NotebookNode, Resources]:
-        """Run the notebook. Raises RuntimeError if a kernel cannot be started."""
+        """Run and judge. Raises SandboxError, and RuntimeError if a kernel cannot be started."""
+        self.require_sandbox()
+        NotebookClient.__init__(self, nb)  # as nbconvert does
+        self._check_assign_resources(resources)
+        self.timeout_func = lambda cell: self._seconds
         self._finished: set[int] = set()
+        self._cell_seconds = 0.0
+        self._asked = 0
+        self._drawn: int | None = None
+        self._folder: tempfile.TemporaryDirectory | None = None
+        seconds = {}
+        try:
+            self._begin()
+            for cell in nb.cells:
+                if cell.cell_type == "code" and is_grade(cell) and not is_solution(cell):
+                    start = time.monotonic()
+                    report = self._judge(cell.metadata.nbgrader.grade_id.removeprefix("check_"))
+                    seconds[report.exercise] = round(time.monotonic() - start, 3)
+                    data = report._repr_mimebundle_()
+                    cell.execution_count = None
+                    cell.outputs = [new_output("execute_result", data)]
+        finally:
+            self._end()
+        sandbox = "none" if self.without_sandbox else "bubblewrap"
+        nb.metadata[RECORD] = {
+            "seed": self._drawn,
+            "sandbox": sandbox,
+            "seconds": {"cells": round(self._cell_seconds, 3), "exercises": seconds},
+        }
+        if self.without_sandbox:
+            nb.cells.insert(0, notice("It was graded without a sandbox, as the instructor chose."))
+        return nb, resources
+
+    # --- The kernel ------------------------------------------------------------------------------
+
+    def create_kernel_manager(self) -> KernelManager:
+        """A manager that knows the course's sandboxed kernel, and for no other than that."""
+        if self.without_sandbox:
+            self.kernel_name = "python3"
+        manager = super().create_kernel_manager()
+        known = KernelSpecManager()
+        known.kernel_dirs.insert(0, str(_KERNELS))
+        manager.kernel_spec_manager = known
+        provisioner = manager.kernel_spec.metadata.get("kernel_provisioner", {})
+        if not self.without_sandbox and not provisioner:
+            raise SandboxError(
+                f"The kernel {self.kernel_name} has no sandbox. Set c.Execute.kernel_name to "
+                "'sandbox', or c.ExecuteAndJudge.without_sandbox to True."
+            )
+        return manager
+
+    def _begin(self) -> None:
+        """Start a kernel and run all cells; where one takes it down, again without that one."""
         while True:
+            self.reset_execution_trackers()
+            self.km = self.create_kernel_manager()
             self._running: int | None = None
+            self._printed = 0
             try:
-                return super().preprocess(nb, resources)
-            except (DeadKernelError, CellTimeoutError) as error:
+                self._start()
+                for index, cell in enumerate(self.nb.cells):
+                    self.preprocess_cell(cell, self.resources, index)
+                self.set_widgets_metadata()
+                for cell in self.nb.cells:
+                    if cell.cell_type == "code":
+                        cell.outputs = [_sound(output) for output in cell.outputs]
+                return
+            except Exception as error:
+                # A student's process can send anything, and nbclient raises what comes of it.
                 if self._running is None:
                     raise
-                self.log.warning("Cell %d took its kernel down: %s", self._running, error)
                 name = type(error).__name__
-                nb.cells[self._running].outputs = [
-                    new_output("error", ename=name, evalue="", traceback=[name])
-                ]
+                self.log.warning("Cell %d took its kernel down: %s", self._running, name)
+                output = new_output("error", ename=name, evalue=self._why(), traceback=[name])
+                self.nb.cells[self._running].outputs = [output]
                 self._finished.add(self._running)
+                self._end()
+
+    def _start(self) -> None:
+        if self.without_sandbox:
+            self._folder = tempfile.TemporaryDirectory()
+            here = Path(self._folder.name)
+            for name in (WORK, EXCHANGE):
+                (here / name).mkdir()
+        self.start_new_kernel(cwd=str(here / WORK) if self.without_sandbox else None)
+        provisioner = self.km.provisioner
+        try:
+            self.start_new_kernel_client()
+        except RuntimeError as error:
+            said = "" if self.without_sandbox else provisioner.complaints()
+            raise RuntimeError(f"The kernel could not be started: {error} {said}") from None
+        if self.without_sandbox:
+            self._scratch, self._root = Scratch(here, str(here)), provisioner.process.pid
+        else:
+            self._scratch, self._root = Scratch(provisioner.scratch, SCRATCH), provisioner.child
+        key, course = self.resources["nbgrader"], self.parent.parent.coursedir
+        for directory, student in (
+            (course.release_directory, "."),
+            (course.submitted_directory, key["student"]),
+        ):
+            folder = Path(course.format_path(directory, student, key["assignment"]))
+            self._scratch.copy_in(folder)
+
+    def _end(self) -> None:
+        if self.km is not None:
+            self._cleanup_kernel()
+            self.km = None
+        if self._folder:
+            self._folder.cleanup()
+            self._folder = None
+
+    def _why(self) -> str:
+        """Why the kernel was ended, if it was from outside."""
+        provisioner = self.km and self.km.provisioner
+        reason = isinstance(provisioner, SandboxProvisioner) and provisioner.ended_because
+        return f"The Python process was ended: {reason}." if reason else ""
 
     def preprocess_cell(
         self, cell: NotebookNode, resources: Resources, index: int
     ) -> tuple[NotebookNode, Resources]:
-        """Run one cell, unless it is finished."""
-        if index in self._finished:
+        """Run one cell, unless it is a test cell, is finished, or there is no time left."""
+        left = self.notebook_seconds - self._cell_seconds
+        if index in self._finished or is_grade(cell) or left <= 0:
             return cell, resources
+        self._seconds = max(1, int(min(self.timeout or left, left)))
         self._running = index
-        cell, resources = super().preprocess_cell(cell, resources, index)
-        self._running = None
-        if is_grade(cell):
-            self._finished.add(index)
-        return cell, resources
+        start = time.monotonic()
+        try:
+            return super().preprocess_cell(cell, resources, index)
+        finally:
+            self._cell_seconds += time.monotonic() - start
+
+    def process_message(
+        self, msg: dict[str, Any], cell: NotebookNode, cell_index: int
+    ) -> NotebookNode | None:
+        """Take what a cell shows, until it is too much."""
+        self._printed += len(str(msg["content"]))
+        if self._printed > self.output_bytes and msg["msg_type"] != "status":
+            if isinstance(self.km.provisioner, SandboxProvisioner):
+                self.km.provisioner.end(f"it printed more than {self.output_bytes / 1e6:g} MB")
+            return None
+        return super().process_message(msg, cell, cell_index)
+
+    # --- The judge -------------------------------------------------------------------------------
+
+    def _judge(self, name: str) -> Report:
+        exercise = all_exercises()[name]
+        # The functions' process may send messages about cells that have been run: to a copy.
+        nb, self.nb = self.nb, deepcopy(self.nb)
+        try:
+            return decide(exercise, self._seed(), lambda cases: self._ask(exercise, cases))
+        except NoAnswerError as error:
+            return no_answer(exercise, str(error))
+        finally:
+            self.nb = nb
+
+    def _seed(self) -> int:
+        # Drawn when the student's cells have run: none of them can have known it.
+        if self._drawn is None:
+            self._drawn = secrets.randbits(62) if self.seed is None else self.seed
+        return self._drawn
+
+    def _ask(self, exercise: Exercise, cases: dict[str, Inputs]) -> Returned:
+        if self.km is None:
+            self._begin()
+        self._asked += 1
+        sent, answered = f"{self._asked}.cases", f"{self._asked}.answers"
+        places = (self._scratch.path_there(name) for name in (sent, answered))
+        arguments = ", ".join([repr(exercise.name), "globals()", *map(repr, places)])
+        cell = new_code_cell(f"__import__('autograder.respond').respond.respond({arguments})")
+        self.reset_execution_trackers()
+        self._seconds = self.exercise_seconds
+        self._printed = 0
+        before = cpu_seconds(self._root)
+        try:
+            self._scratch.write(sent, pack_cases(cases))
+            self.execute_cell(cell, 0, store_history=False)
+            used = cpu_seconds(self._root) - before
+            answers, printed = unpack_answers(self._scratch.read(answered, self.answer_bytes))
+        except CellTimeoutError:
+            self._end()
+            raise NoAnswerError(self._too_long()) from None
+        except (ScratchError, MalformedError) as error:
+            raise NoAnswerError(self._without_answer(cell, error)) from None
+        except Exception as error:
+            self.log.warning("%s took its kernel down: %r", exercise.name, error)
+            reason = self._why() or _ENDED
+            self._end()
+            raise NoAnswerError(reason) from None
+        return Returned(answers, printed, used)
+
+    def _too_long(self) -> str:
+        return (
+            f"Your function took longer than {self.exercise_seconds} seconds and was stopped. Is "
+            "there an endless loop in it, or one that is much too slow?"
+        )
+
+    def _without_answer(self, cell: NotebookNode, error: Exception) -> str:
+        raised = [output.ename for output in cell.outputs if output.output_type == "error"]
+        if CellTimeoutError.__name__ in raised:
+            return self._too_long()
+        # Its message is not shown: it may be about a secret input.
+        known = next((name for name in raised if hasattr(builtins, str(name))), "")
+        return f"Your function gave no answer ({known or error})."
+
+
+def _sound(output: NotebookNode) -> NotebookNode:
+    """An output as it is, if it can be written to a notebook."""
+    try:
+        nbformat.validate(output, ref="output", version=4)
+        json.dumps(output, ensure_ascii=False).encode()
+    except Exception:
+        return new_output("stream", name="stdout", text="[an output that cannot be shown]\n")
+    return output

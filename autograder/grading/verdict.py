@@ -1,95 +1,99 @@
-"""Let a test cell earn points by a valid report, and by nothing else."""
+"""Decide what an exercise earns, outside the student's process, on cases that it never saw."""
 
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-from nbformat import NotebookNode
-from nbformat.v4 import new_output
-from nbgrader.preprocessors import NbGraderPreprocessor
-from nbgrader.utils import is_grade, is_solution
+from autograder.answers import recorded_answers, reference_when_asked
+from autograder.exercise import PUBLIC_SEED, Exercise, Inputs
+from autograder.judge import Answers, judge, judge_long
+from autograder.report import Line, Report
 
-from autograder.report import MIMETYPE, Line, Report
+LONG_CPU_SECONDS = 3.0
+"""CPU time that the long cases of an exercise may take: twenty times what a solution needs."""
 
-Resources = dict[str, Any]
-
-_ERRORS = {
-    "CellTimeoutError": "The check took longer than the time limit and was stopped. Is there an "
-    "endless loop in your function, or one that is much too slow?",
-    "DeadKernelError": "The Python process ended while the check ran: it was out of memory, or "
-    "your code ended it.",
-    "NameError": "The function does not exist when the check runs. Is its cell still there, above "
-    "the check, and does it run without an error?",
-}
+_FRESH_ONLY = (
+    "right on the cases of the check, wrong on others of their kind, which were drawn when this "
+    "was graded"
+)
 
 
-class NoReportError(Exception):
-    """A test cell has no valid report; the text tells the student why."""
+class NoAnswerError(Exception):
+    """The student's process gave no answer; the text tells the student why."""
 
 
-class RequireReports(NbGraderPreprocessor):
-    """Leaves each test cell with one output: its report, or one of 0 points that says why.
+@dataclass(frozen=True)
+class Returned:
+    """What came back from the student's process, and the CPU time that it took."""
 
-    nbgrader gives full points to a test cell that prints nothing, or anything but a number.
+    answers: Answers
+    printed: str
+    cpu_seconds: float
+
+
+Ask = Callable[[dict[str, Inputs]], Returned]
+"""Runs the student's function on cases, in its process. Raises NoAnswerError."""
+
+
+def decide(exercise: Exercise, seed: int, ask: Ask) -> Report:
+    """The points of one exercise on the cases of `seed`, and what the student should read.
+
+    What a student reads is about the public cases: nothing in it comes from the secret ones.
+    Raises NoAnswerError if the student's process gave none.
     """
-
-    def preprocess_cell(
-        self, cell: NotebookNode, resources: Resources, cell_index: int
-    ) -> tuple[NotebookNode, Resources]:
-        """Replace the outputs of a test cell; other cells stay as they are."""
-        if cell.cell_type == "code" and is_grade(cell) and not is_solution(cell):
-            marks = cell.metadata.nbgrader
-            exercise = marks.grade_id.removeprefix("check_")
-            points = int(marks.points)
-            try:
-                report = read_report(cell, exercise, points)
-            except NoReportError as error:
-                lines = (Line("the check reports a result", points, str(error)),)
-                report = Report(exercise, lines, note=str(error))
-            data = report._repr_mimebundle_()
-            count = cell.execution_count
-            cell.outputs = [new_output("execute_result", data, execution_count=count)]
-        return cell, resources
+    cases = exercise.draw_cases(seed)
+    answers = ask(cases).answers
+    report = judge(exercise, cases, answers, reference_when_asked(exercise, cases))
+    if report.note:
+        return report
+    lines = tuple(replace(line, complaint=line.complaint and _FRESH_ONLY) for line in report.lines)
+    lines = _with_long_cases(exercise, seed, ask, lines)
+    if not any(line.complaint for line in lines):
+        return Report(exercise.name, lines)
+    return _explained(exercise, ask, lines)
 
 
-def read_report(cell: NotebookNode, exercise: str, points: int) -> Report:
-    """The report that a test cell gave on `exercise`, which is worth `points`.
+def no_answer(exercise: Exercise, reason: str) -> Report:
+    """The report on an exercise of which nothing came back."""
+    lines = tuple(Line(prop.title, prop.points, reason) for prop in exercise.properties)
+    return Report(exercise.name, lines, note=reason)
 
-    It is made anew from its data, so that neither its HTML nor its plain text is taken from the
-    student's kernel. Raises NoReportError if there is none, several, or one that is not sound.
-    """
-    errors = {out.ename: out.evalue for out in cell.outputs if out.output_type == "error"}
-    if errors:
-        known = next((text for name, text in _ERRORS.items() if name in errors), "")
-        name, value = next(iter(errors.items()))
-        raise NoReportError(known or f"The check stopped with {name}: {value}")
-    if cell.execution_count is None:
-        raise NoReportError("The check was not run.")
-    results = [out for out in cell.outputs if out.output_type == "execute_result"]
-    if not results:
-        raise NoReportError("The check gave no report.")
-    if len(results) > 1:
-        raise NoReportError(f"The check gave {len(results)} results where one report is expected.")
-    data = results[0].data.get(MIMETYPE)
-    if data is None:
-        raise NoReportError("What came back is no report. Has `check` been given another meaning?")
+
+def _with_long_cases(
+    exercise: Exercise, seed: int, ask: Ask, lines: tuple[Line, ...]
+) -> tuple[Line, ...]:
+    """The lines, where properties that hold on short cases must hold on long ones too."""
+    earned = {line.title for line in lines if not line.complaint}
+    if not any(prop.long and prop.title in earned for prop in exercise.properties):
+        return lines
+    cases = exercise.draw_long_cases(seed)
+    titles = [prop.title for prop in exercise.properties if prop.long]
     try:
-        report = _report_from(data)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-        raise NoReportError("What came back is not a report that the check makes.") from None
-    if report.exercise != exercise:
-        raise NoReportError(
-            f"The report is about {report.exercise}, not about {exercise}. Has the name been "
-            "given to another function?"
-        )
-    sound = all(line.points >= 0 for line in report.lines) and report.max_points == points
-    if not sound or data.get("points") != report.points:
-        raise NoReportError("The points of the report do not add up.")
-    return report
-
-
-def _report_from(data: Any) -> Report:
-    lines = tuple(
-        Line(str(line["title"]), int(line["points"]), str(line["complaint"]))
-        for line in data["lines"]
+        returned = ask(cases)
+    except NoAnswerError as error:
+        complaints = dict.fromkeys(titles, f"on a long sequence: {error}")
+    else:
+        expected = reference_when_asked(exercise, cases)
+        complaints = judge_long(exercise, returned.answers, expected)
+        if returned.cpu_seconds > LONG_CPU_SECONDS:
+            slow = f"on a long sequence it computed for more than {LONG_CPU_SECONDS:g} seconds"
+            complaints = dict.fromkeys(titles, slow)
+    return tuple(
+        replace(line, complaint=line.complaint or complaints.get(line.title, "")) for line in lines
     )
-    names = ("mistake", "explanation", "printed", "note")
-    return Report(str(data["exercise"]), lines, **{name: str(data[name]) for name in names})
+
+
+def _explained(exercise: Exercise, ask: Ask, lines: tuple[Line, ...]) -> Report:
+    """The lines with the complaints of the public cases; the mistake, if it is a known one."""
+    returned = ask(exercise.draw_cases(PUBLIC_SEED))
+    expected, mistakes = recorded_answers(exercise)
+    cases = exercise.draw_cases(PUBLIC_SEED)
+    shown = judge(exercise, cases, returned.answers, expected, mistakes, returned.printed)
+    said = {line.title: line.complaint for line in shown.lines}
+    return replace(
+        shown,
+        lines=tuple(
+            replace(line, complaint=line.complaint and (said[line.title] or line.complaint))
+            for line in lines
+        ),
+        note="",
+    )

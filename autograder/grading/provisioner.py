@@ -1,0 +1,125 @@
+"""Start a Jupyter kernel in the sandbox: a kernel provisioner of jupyter_client."""
+
+import contextlib
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import zmq
+from jupyter_client.provisioning import LocalProvisioner
+from traitlets import Integer
+
+from autograder.grading.sandbox import (
+    KERNEL,
+    SCRATCH,
+    Limits,
+    outside,
+    read_child,
+    sandboxed,
+)
+from autograder.grading.watch import Watch
+
+_MESSAGE_LIMIT = 16_000_000
+_MESSAGES_WAITING = 64
+_CONNECTION_FILE = f"{SCRATCH}/{KERNEL}/connection.json"
+
+
+class SandboxProvisioner(LocalProvisioner):
+    """Runs ipykernel in bubblewrap and talks to it through sockets in its scratch folder.
+
+    The grader reaches the folder through /proc: nothing of the machine can be written to.
+    """
+
+    memory = Integer(3_000_000_000, help="Bytes of memory, of all processes together.").tag(
+        config=True
+    )
+    files = Integer(
+        256_000_000, help="Bytes of files, and as many again of shared memory, in memory."
+    ).tag(config=True)
+    processes = Integer(256, help="Processes and threads.").tag(config=True)
+    cpu_seconds = Integer(600, help="Seconds of CPU time of one process.").tag(config=True)
+
+    child: int | None = None
+    """The first process in the sandbox, as the machine numbers it."""
+
+    ended_because = ""
+    """Why the sandbox was ended from outside, if it was."""
+
+    _watch: Watch | None = None
+    _messages: int = -1
+
+    @property
+    def scratch(self) -> Path:
+        """The scratch folder as the grader sees it."""
+        return outside(self.child)
+
+    def complaints(self) -> str:
+        """What bubblewrap, or a kernel that did not start, had to say."""
+        os.set_blocking(self._messages, False)
+        with contextlib.suppress(BlockingIOError):
+            return os.read(self._messages, 2000).decode(errors="replace").strip()
+        return ""
+
+    async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
+        """Write the connection file as the kernel reads it, and prepare bubblewrap's command."""
+        manager = self.parent
+        manager.transport = "ipc"
+        manager.ip = f"{SCRATCH}/{KERNEL}/socket"
+        # A kernel sends what its student wants: bound what one message, and a queue, may hold.
+        manager.context.setsockopt(zmq.MAXMSGSIZE, _MESSAGE_LIMIT)
+        manager.context.setsockopt(zmq.RCVHWM, _MESSAGES_WAITING)
+        return await super().pre_launch(**kwargs)
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> dict[str, Any]:
+        """Start the kernel. Raises SandboxError if there is no sandbox, or it does not start."""
+        connection = {**self.connection_info, "key": self.connection_info["key"].decode()}
+        cmd = [_CONNECTION_FILE if part == self.parent.connection_file else part for part in cmd]
+        data, info, report = _pipe_with(json.dumps(connection)), *os.pipe()
+        limits = Limits(self.memory, self.files, self.processes, self.cpu_seconds)
+        more = ("--perms", "0444", "--ro-bind-data", str(data), _CONNECTION_FILE)
+        command = sandboxed(cmd, limits, *more, "--info-fd", str(report))
+        # A pipe that nobody empties: it cannot grow.
+        self._messages, messages = os.pipe()
+        kwargs |= {
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.DEVNULL,
+            "stderr": messages,
+            "pass_fds": (data, report),
+            "cwd": "/",
+            "env": {},
+        }
+        try:
+            await super().launch_kernel(command, **kwargs)
+        finally:
+            for descriptor in (data, report, messages):
+                os.close(descriptor)
+        self.child = read_child(info)
+        self.ended_because = ""
+        self._watch = Watch(self.child, self.memory, self.end)
+        self._watch.start()
+        # The grader's path to the same sockets.
+        self.connection_info["ip"] = str(self.scratch / KERNEL / "socket")
+        return self.connection_info
+
+    def end(self, reason: str) -> None:
+        """End every process in the sandbox, because of `reason`."""
+        self.ended_because = reason
+        if process := self.process:
+            process.kill()
+
+    async def cleanup(self, restart: bool = False) -> None:
+        """Stop watching."""
+        if self._watch:
+            self._watch.stop()
+            self._watch = None
+            os.close(self._messages)
+        await super().cleanup(restart)
+
+
+def _pipe_with(text: str) -> int:
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as file:
+        file.write(text)
+    return reader

@@ -1,0 +1,20 @@
+"""What grading runs in a student's process: their function on the judge's cases, and no more."""
+
+from pathlib import Path
+from typing import Any
+
+from autograder.exercise import AnswerError, Raised
+from autograder.exercises import all_exercises
+from autograder.probes import run_probe
+from autograder.transfer import pack_answers, unpack_cases
+
+
+def respond(name: str, namespace: dict[str, Any], cases_file: str, answers_file: str) -> None:
+    """Read cases of the exercise `name`, run the student's function, and write its answers."""
+    cases = unpack_cases(Path(cases_file).read_bytes())
+    if name in namespace:
+        answers, printed = run_probe(all_exercises()[name], namespace[name], cases)
+    else:
+        text = f"there is no function {name}: is its cell there, and does it run without an error?"
+        answers, printed = dict.fromkeys(cases, Raised(AnswerError.__name__, text)), ""
+    Path(answers_file).write_bytes(pack_answers(answers, printed))

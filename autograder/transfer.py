@@ -1,0 +1,105 @@
+"""Cases and answers as bytes: how the judge and a student's process exchange tensors.
+
+A safetensors file: tensors are called case|name, and what is no tensor is JSON in the header.
+Nothing in it can run code, as a pickle could.
+"""
+
+import json
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from autograder.exercise import Answer, Inputs, Raised
+
+_SEPARATOR = "|"
+_HEADER_LIMIT = 1_000_000
+_TEXT_LIMIT = 2_000
+_DTYPES = {"F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL"}
+
+
+class MalformedError(Exception):
+    """What came back is no set of answers; the text says why."""
+
+
+def pack_cases(cases: dict[str, Inputs]) -> bytes:
+    """The cases as bytes."""
+    tensors: dict[str, Tensor] = {}
+    about: dict[str, dict[str, Any]] = {}
+    for case, inputs in cases.items():
+        about[case] = {}
+        for name, value in inputs.items():
+            if isinstance(value, Tensor):
+                tensors[case + _SEPARATOR + name] = value.contiguous().clone()
+                value = None  # only its place: the file keeps another order
+            about[case][name] = value
+    return save(tensors, metadata={"about": json.dumps(about)})
+
+
+def unpack_cases(data: bytes) -> dict[str, Inputs]:
+    """The cases that `pack_cases` packed, in their order."""
+    cases = _about(data)
+    for key, tensor in load(data).items():
+        case, name = key.split(_SEPARATOR)
+        cases[case][name] = tensor
+    return cases
+
+
+def pack_answers(answers: dict[str, Answer | Raised], printed: str) -> bytes:
+    """The answers, and what was printed, as bytes."""
+    tensors, raised = {}, {}
+    for case, answer in answers.items():
+        if isinstance(answer, Raised):
+            fields = (answer.kind, answer.message, answer.where)
+            raised[case] = [str(field)[:_TEXT_LIMIT] for field in fields]
+            continue
+        for name, tensor in answer.items():
+            plain = tensor.detach().as_subclass(Tensor).cpu()
+            tensors[case + _SEPARATOR + name] = plain.contiguous().clone()
+    about = {"raised": raised, "printed": printed[:_TEXT_LIMIT]}
+    return save(tensors, metadata={"about": json.dumps(about)})
+
+
+def unpack_answers(data: bytes) -> tuple[dict[str, Answer | Raised], str]:
+    """The answers by case, and what was printed. `data` may be anything.
+
+    Raises MalformedError if it is not what `pack_answers` makes.
+    """
+    header = _header(data)
+    if foreign := {e["dtype"] for e in header.values() if "dtype" in e} - _DTYPES:
+        raise MalformedError(f"it holds tensors of type {', '.join(sorted(map(str, foreign)))}")
+    about = _about(data)
+    answers: dict[str, Answer | Raised] = {}
+    try:
+        for key, tensor in load(data).items():
+            case, _, name = key.partition(_SEPARATOR)
+            answers.setdefault(case, {})[name] = tensor
+        for case, (kind, message, where) in about["raised"].items():
+            answers[case] = Raised(*(str(text)[:_TEXT_LIMIT] for text in (kind, message, where)))
+        return answers, str(about["printed"])[:_TEXT_LIMIT]
+    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        raise MalformedError("it is damaged") from None
+
+
+def _header(data: bytes) -> dict[str, Any]:
+    size = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or size > min(_HEADER_LIMIT, len(data) - 8):
+        raise MalformedError("it has no header, or too long a one")
+    try:
+        header = json.loads(data[8 : 8 + size])
+    except (ValueError, RecursionError):
+        raise MalformedError("its header is damaged") from None
+    if not isinstance(header, dict) or not all(isinstance(e, dict) for e in header.values()):
+        raise MalformedError("its header is damaged")
+    return header
+
+
+def _about(data: bytes) -> dict[str, Any]:
+    try:
+        about = json.loads(_header(data)["__metadata__"]["about"])
+    except (KeyError, ValueError, TypeError, RecursionError):
+        raise MalformedError("its header is damaged") from None
+    if not isinstance(about, dict):
+        raise MalformedError("its header is damaged")
+    return about
