@@ -53,6 +53,10 @@ c.CourseDirectory.ignore = [
 c.GenerateAssignment.force = True
 c.GenerateFeedback.force = True
 
+# One student's folder cannot stop the others: see autograder/grading/exchange.py.
+c.ExchangeFactory.collect = "autograder.grading.exchange.CollectPlainFiles"
+c.ExchangeFactory.release_feedback = "autograder.grading.exchange.ReleaseFeedbackToEach"
+
 # --- Grading -------------------------------------------------------------------------------------
 
 # See autograder/grading: a submission always gets a grade, and a point needs a valid report.

@@ -175,7 +175,10 @@ class ExecuteAndJudge(Execute):
             (course.submitted_directory, key["student"]),
         ):
             folder = Path(course.format_path(directory, student, key["assignment"]))
-            self._scratch.copy_in(folder)
+            try:
+                self._scratch.copy_in(folder)
+            except OSError as error:
+                self.log.warning("The notebook runs without the files beside it: %s", error)
 
     def _end(self) -> None:
         if self.km is not None:

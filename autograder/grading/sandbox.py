@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from nbgrader.converters.base import NbGraderException
+
 SCRATCH = "/scratch"
 """The only folder that can be written to; it is in memory, and ends with the process."""
 
@@ -34,7 +36,7 @@ _SYSTEM = (
 _HIDDEN = ("grading", "recorded", "judge.py", "answers.py")
 
 
-class SandboxError(Exception):
+class SandboxError(NbGraderException):
     """There is no sandbox on this machine; the text says why, and what to do."""
 
 

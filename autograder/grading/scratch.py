@@ -5,7 +5,11 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+from autograder.grading.plain_files import plain_files
 from autograder.grading.sandbox import EXCHANGE, WORK
+
+
+_FILES_LIMIT = 100_000_000
 
 
 class ScratchError(Exception):
@@ -60,18 +64,15 @@ class Scratch:
     def copy_in(self, folder: Path) -> None:
         """Copy a folder's plain files, but no notebooks, to where the notebook runs.
 
-        Links and other things that are no files are left out. Raises OSError if there is no room.
+        Raises OSError if they are too large.
         """
-        for path, folders, files in os.walk(folder):
-            place = Path(path).relative_to(folder)
-            for name in folders:
+        for path, data in plain_files(folder, _FILES_LIMIT):
+            for parent in reversed(path.parents[:-1]):
                 with suppress(FileExistsError):
-                    os.mkdir(place / name, dir_fd=self._work)
-                    os.chmod(place / name, 0o777, dir_fd=self._work)
-            for name in files:
-                file = Path(path, name)
-                if stat.S_ISREG(file.lstat().st_mode) and file.suffix != ".ipynb":
-                    _write(str(place / name), self._work, file.read_bytes())
+                    os.mkdir(parent, dir_fd=self._work)
+                    os.chmod(parent, 0o777, dir_fd=self._work)
+            if path.suffix != ".ipynb":
+                _write(str(path), self._work, data)
 
 
 def _write(name: str, folder: int, data: bytes) -> None:

@@ -8,10 +8,15 @@ from typing import Any, TextIO
 import nbformat
 from nbconvert.exporters import NotebookExporter
 from nbformat import NotebookNode
+from nbgrader.utils import rmtree
 
 from autograder.grading import notice
+from autograder.grading.execute import RECORD, ExecuteAndJudge
+from autograder.grading.plain_files import replace_what_is_no_file, was_no_file
+from autograder.grading.sandbox import SandboxError
 
 _MESSAGE_LIMIT = 200
+_CHARACTER_LIMIT = 20_000_000
 
 
 class UnreadableError(Exception):
@@ -21,9 +26,15 @@ class UnreadableError(Exception):
 def read_notebook(file: TextIO) -> NotebookNode:
     """The notebook in a file, in the current format. Raises UnreadableError if it holds none."""
     try:
-        text = file.read()
+        text = file.read(_CHARACTER_LIMIT + 1)
     except UnicodeDecodeError:
         raise UnreadableError("it is not a text file") from None
+    if len(text) > _CHARACTER_LIMIT:
+        raise UnreadableError(
+            f"it has more than {_CHARACTER_LIMIT / 1e6:g} million characters; clear its outputs"
+        )
+    if was_no_file(text):
+        raise UnreadableError("it was a link, or something else that is no file")
     if not text.strip():
         raise UnreadableError("it is empty")
     try:
@@ -60,8 +71,30 @@ def _as_notebook(text: str) -> NotebookNode:
 class SubmissionExporter(NotebookExporter):
     """Lets a file that is no notebook be graded as the untouched release, and says so in it.
 
-    The file in submitted/ stays as it is.
+    The file in submitted/ stays as it is. nbgrader makes one exporter for a whole command, before
+    it looks at a submission, so this also makes things ready: see `__init__`.
     """
+
+    def __init__(self, **kw: Any) -> None:
+        """Make submitted/ and autograded/ ready. Raises SandboxError if there is no sandbox."""
+        super().__init__(**kw)
+        try:
+            ExecuteAndJudge(config=self.config).require_sandbox()
+        except SandboxError as error:
+            self.log.error("Nothing is graded. %s", error)
+            raise
+        for folder, notebooks in self.parent.assignments.items():
+            replace_what_is_no_file(Path(folder))
+            self._forget_unfinished(notebooks[0])
+
+    def _forget_unfinished(self, notebook: str) -> None:
+        """Remove what a grading left that was killed: nbgrader would take it for graded."""
+        key = self.parent.init_single_notebook_resources(notebook)["nbgrader"]
+        course = self.parent.coursedir
+        folder = course.format_path(course.autograded_directory, key["student"], key["assignment"])
+        if Path(folder).exists() and not _is_finished(Path(folder)):
+            self.log.warning("%s was not finished, and is graded again", folder)
+            rmtree(folder)
 
     def from_file(
         self, file_stream: TextIO, resources: dict[str, Any] | None = None, **kw: Any
@@ -79,6 +112,15 @@ class SubmissionExporter(NotebookExporter):
         course = self.parent.coursedir
         folder = course.format_path(course.release_directory, ".", submission["assignment"])
         return nbformat.read(Path(folder) / f"{submission['notebook']}.ipynb", as_version=4)
+
+
+def _is_finished(folder: Path) -> bool:
+    """Whether each notebook in a folder of autograded/ was graded to its end."""
+    try:
+        notebooks = [json.loads(path.read_text()) for path in folder.glob("*.ipynb")]
+    except ValueError:
+        return False
+    return bool(notebooks) and all(RECORD in notebook["metadata"] for notebook in notebooks)
 
 
 def _say_unreadable(name: str, error: UnreadableError) -> NotebookNode:

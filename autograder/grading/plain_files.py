@@ -1,0 +1,52 @@
+"""Read the plain files of a folder that somebody else may have filled, or still changes."""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+_REPLACED = "It was no file that was handed in here, but"
+
+
+def plain_files(folder: Path, limit: int) -> Iterator[tuple[Path, bytes]]:
+    """Each plain file below a folder: its path in it, and what it holds.
+
+    Links are not followed, wherever they are, and pipes and devices are not read. Raises OSError
+    if the files have more than `limit` bytes together.
+    """
+    for place, _, names, descriptor in os.fwalk(folder):
+        for name in names:
+            # Opened before it is looked at: it cannot become something else between the two.
+            try:
+                file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=descriptor)
+            except OSError:
+                continue
+            with os.fdopen(file, "rb") as stream:
+                if stat.S_ISREG(os.fstat(file).st_mode):
+                    data = stream.read(limit + 1)
+                    limit -= len(data)
+                    if limit < 0:
+                        raise OSError(errno.EFBIG, "it is too large", str(folder))
+                    yield Path(place, name).relative_to(folder), data
+
+
+def replace_what_is_no_file(folder: Path) -> None:
+    """Put a text file in the place of each link, pipe, socket or device below a folder.
+
+    nbgrader copies what it finds there, and follows links.
+    """
+    for place, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            path = Path(place, name)
+            mode = path.lstat().st_mode
+            if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+                continue
+            what = f"a link to {os.readlink(path)!r}" if stat.S_ISLNK(mode) else "a special file"
+            path.unlink()
+            path.write_text(f"{_REPLACED} {what}. Only files are graded.\n")
+
+
+def was_no_file(text: str) -> bool:
+    """Whether this is what `replace_what_is_no_file` wrote."""
+    return text.startswith(_REPLACED)
