@@ -2,18 +2,17 @@
 
 import io
 import json
+import os
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from autograder.grading.execute import ExecuteToTheEnd
 from autograder.grading.originals import grade_id, restore
+from autograder.grading.plain_files import plain_files, replace_what_is_no_file
 from autograder.grading.submission import UnreadableError, read_notebook
-from autograder.grading.verdict import NoReportError, RequireReports, read_report
-from autograder.report import MIMETYPE, Line, Report
 
 # --- Reading what was handed in ------------------------------------------------------------------
 
@@ -56,6 +55,52 @@ def test_a_notebook_of_an_older_format_is_read_in_the_current_one():
 def test_metadata_of_the_notebook_that_could_break_grading_is_dropped():
     notebook = read_notebook(io.StringIO(written(metadata={"language": 7, "widgets": []})))
     assert notebook.metadata == {}
+
+
+def test_a_notebook_that_is_too_large_is_refused():
+    with pytest.raises(UnreadableError, match="million characters"):
+        read_notebook(io.StringIO(written() + " " * 20_000_000))
+
+
+# --- The files beside it -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder_with_links(tmp_path: Path) -> Path:
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "grades").write_text("everybody's")
+    folder = tmp_path / "submission"
+    (folder / "more").mkdir(parents=True)
+    (folder / "mine.py").write_text("x = 1")
+    (folder / "more" / "data.txt").write_text("1 2 3")
+    (folder / "grades").symlink_to(secret / "grades")
+    (folder / "secret").symlink_to(secret)
+    (folder / "nowhere").symlink_to(tmp_path / "nowhere")
+    (folder / "endless").symlink_to("/dev/zero")
+    os.mkfifo(folder / "pipe")
+    return folder
+
+
+def test_only_plain_files_are_read(folder_with_links):
+    read = dict(plain_files(folder_with_links, 1000))
+    assert read == {Path("mine.py"): b"x = 1", Path("more/data.txt"): b"1 2 3"}
+
+
+def test_more_than_is_allowed_is_not_read(folder_with_links):
+    with pytest.raises(OSError, match="too large"):
+        list(plain_files(folder_with_links, 9))
+
+
+def test_what_is_no_file_is_replaced_by_a_text_that_says_so(folder_with_links):
+    replace_what_is_no_file(folder_with_links)
+    for name in ("grades", "secret", "nowhere", "endless", "pipe"):
+        text = (folder_with_links / name).read_text()
+        assert "Only files are graded" in text
+        with pytest.raises(UnreadableError, match="it was a link"):
+            read_notebook(io.StringIO(text))
+    assert (folder_with_links / "mine.py").read_text() == "x = 1"
+    assert (folder_with_links.parent / "secret" / "grades").read_text() == "everybody's"
 
 
 # --- Restoring the graded cells ------------------------------------------------------------------
@@ -177,154 +222,3 @@ def test_points_and_tags_of_a_test_cell_are_the_instructors():
     cells[2].metadata.tags = ["measurement"]
     (check,) = [c for c in restore(cells, originals()) if grade_id(c) == "check_one"]
     assert check.metadata == {"nbgrader": originals()["check_one"].metadata.nbgrader}
-
-
-# --- Running to the end --------------------------------------------------------------------------
-
-SWALLOWS_INTERRUPTS = """
-while True:
-    try:
-        while True:
-            pass
-    except KeyboardInterrupt:
-        pass
-"""
-
-
-def run(tmp_path: Path, *cells: NotebookNode) -> list[NotebookNode]:
-    execute = ExecuteToTheEnd(timeout=5, iopub_timeout=2, shutdown_kernel="immediate")
-    notebook = new_notebook(cells=list(cells))
-    return execute.preprocess(notebook, {"metadata": {"path": str(tmp_path)}})[0].cells
-
-
-def names_of_errors(cell: NotebookNode) -> list[str]:
-    return [output.ename for output in cell.outputs if output.output_type == "error"]
-
-
-@pytest.mark.parametrize(
-    ("code", "error"),
-    [
-        ("import os; os._exit(1)", "DeadKernelError"),
-        ("while True: pass", "CellTimeoutError"),
-        (SWALLOWS_INTERRUPTS, "CellTimeoutError"),
-        ("1 / 0", "ZeroDivisionError"),
-    ],
-    ids=["dead kernel", "endless loop", "loop that cannot be interrupted", "error"],
-)
-def test_a_cell_that_fails_does_not_keep_the_others_from_running(tmp_path, code, error):
-    cells = run(
-        tmp_path,
-        new_code_cell("x = 6"),
-        new_code_cell(code),
-        new_code_cell("x * 7"),
-    )
-    assert error in names_of_errors(cells[1])
-    assert cells[2].outputs[0].data["text/plain"] == "42"
-
-
-def test_a_test_cell_runs_once_although_the_cells_above_run_again(tmp_path):
-    count = "from pathlib import Path\nwith Path('log').open('a') as log: print('x', file=log)"
-    run(
-        tmp_path,
-        known("check_one", count, grade=True, locked=True, points=1.0),
-        new_code_cell("import os; os._exit(1)"),
-        new_code_cell("pass"),
-    )
-    assert (tmp_path / "log").read_text().split() == ["x"]
-
-
-# --- The verdict ---------------------------------------------------------------------------------
-
-REPORT = Report("one", (Line("is right", 2, ""), Line("is fast", 1, "it is <slow>")))
-
-
-def result(report: Report, **changes: object) -> NotebookNode:
-    bundle = report._repr_mimebundle_()
-    bundle[MIMETYPE] |= changes
-    return new_output("execute_result", bundle, execution_count=1)
-
-
-def checked(*outputs: NotebookNode, execution_count: int | None = 1) -> NotebookNode:
-    cell = known("check_one", "check(one)", grade=True, locked=True, points=3.0)
-    cell.outputs = list(outputs)
-    cell.execution_count = execution_count
-    return cell
-
-
-def error(name: str, value: str = "") -> NotebookNode:
-    return new_output("error", ename=name, evalue=value, traceback=[])
-
-
-def test_a_valid_report_is_taken():
-    assert read_report(checked(result(REPORT)), "one", 3) == REPORT
-
-
-@pytest.mark.parametrize(
-    ("outputs", "reason"),
-    [
-        ([], "gave no report"),
-        ([new_output("stream", text="3")], "gave no report"),
-        ([new_output("display_data", REPORT._repr_mimebundle_())], "gave no report"),
-        ([error("NameError", "name 'one' is not defined")], "does not exist"),
-        ([error("KeyboardInterrupt"), error("CellTimeoutError")], "time limit"),
-        ([error("DeadKernelError")], "process ended"),
-        ([error("ValueError", "check() does not know 3")], "ValueError: check"),
-        ([result(REPORT), error("SystemExit")], "SystemExit"),
-        ([result(REPORT), result(REPORT)], "2 results"),
-        ([new_output("execute_result", {"text/plain": "3"})], "no report"),
-        ([result(REPORT, lines=3)], "not a report"),
-        (
-            [result(REPORT, lines=[{"title": "x", "points": 1e400, "complaint": ""}])],
-            "not a report",
-        ),
-        ([new_output("execute_result", {MIMETYPE: "3"})], "not a report"),
-        ([new_output("execute_result", {MIMETYPE: {}})], "not a report"),
-        ([result(Report("two", REPORT.lines))], "about two, not about one"),
-        ([result(REPORT, points=3)], "do not add up"),
-        ([result(REPORT, points="2")], "do not add up"),
-        ([result(Report("one", REPORT.lines[:1]))], "do not add up"),
-        ([result(Report("one", (Line("a", 9, ""), Line("b", -6, "no"))))], "do not add up"),
-    ],
-)
-def test_anything_but_one_valid_report_is_refused_with_the_reason(outputs, reason):
-    with pytest.raises(NoReportError, match=reason):
-        read_report(checked(*outputs), "one", 3)
-
-
-def test_a_cell_that_was_not_run_has_no_report():
-    with pytest.raises(NoReportError, match="not run"):
-        read_report(checked(result(REPORT), execution_count=None), "one", 3)
-
-
-def judged(cell: NotebookNode) -> NotebookNode:
-    return RequireReports().preprocess_cell(cell, {}, 0)[0]
-
-
-def test_without_a_report_the_cell_shows_0_points_and_the_reason():
-    (output,) = judged(checked(error("NameError"))).outputs
-    assert output.data["text/plain"] == "0"
-    assert "0 of 3 points" in output.data["text/html"]
-    assert "does not exist when the check runs" in output.data["text/html"]
-
-
-def test_a_valid_report_keeps_its_points_and_costs_nothing_for_what_stands_on_stderr():
-    cell = checked(new_output("stream", name="stderr", text="a warning"), result(REPORT))
-    (output,) = judged(cell).outputs
-    assert output.data["text/plain"] == "2"
-
-
-def test_the_shown_report_is_made_anew_from_its_data():
-    forged = result(REPORT)
-    forged.data["text/html"] = "<script>all points</script>"
-    forged.data["text/plain"] = "3"
-    (output,) = judged(checked(forged)).outputs
-    assert output.data["text/html"] == REPORT.to_html()
-    assert output.data["text/plain"] == "2"
-
-
-def test_cells_that_are_no_tests_keep_their_outputs():
-    for cell in (new_code_cell("1"), known("one", "x", solution=True), new_markdown_cell("text")):
-        if cell.cell_type == "code":
-            cell.outputs = [error("NameError")]
-        before = dict(cell)
-        assert judged(cell) == before

@@ -83,6 +83,7 @@ class ExecuteAndJudge(Execute):
         self._cell_seconds = 0.0
         self._asked = 0
         self._drawn: int | None = None
+        self._scratch: Scratch | None = None
         self._folder: tempfile.TemporaryDirectory | None = None
         seconds = {}
         try:
@@ -163,7 +164,7 @@ class ExecuteAndJudge(Execute):
         try:
             self.start_new_kernel_client()
         except RuntimeError as error:
-            said = "" if self.without_sandbox else provisioner.complaints()
+            said = "" if self.without_sandbox else provisioner.complaints
             raise RuntimeError(f"The kernel could not be started: {error} {said}") from None
         if self.without_sandbox:
             self._scratch, self._root = Scratch(here, str(here)), provisioner.process.pid
@@ -184,6 +185,9 @@ class ExecuteAndJudge(Execute):
         if self.km is not None:
             self._cleanup_kernel()
             self.km = None
+        if self._scratch:
+            self._scratch.close()
+            self._scratch = None
         if self._folder:
             self._folder.cleanup()
             self._folder = None

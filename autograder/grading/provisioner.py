@@ -13,6 +13,7 @@ from traitlets import Integer
 
 from autograder.grading.sandbox import (
     KERNEL,
+    NOBODY,
     SCRATCH,
     Limits,
     outside,
@@ -24,6 +25,12 @@ from autograder.grading.watch import Watch
 _MESSAGE_LIMIT = 16_000_000
 _MESSAGES_WAITING = 64
 _CONNECTION_FILE = f"{SCRATCH}/{KERNEL}/connection.json"
+
+_SYSTEM_FILES = {
+    "/etc/hosts": "127.0.0.1 localhost\n",
+    "/etc/nsswitch.conf": "passwd: files\nhosts: files\n",
+    "/etc/passwd": f"student:x:{NOBODY}:{NOBODY}:student:{SCRATCH}/home:/bin/sh\n",
+}
 
 
 class SandboxProvisioner(LocalProvisioner):
@@ -47,6 +54,9 @@ class SandboxProvisioner(LocalProvisioner):
     ended_because = ""
     """Why the sandbox was ended from outside, if it was."""
 
+    complaints = ""
+    """What bubblewrap, and a kernel that did not start, had to say; known when it has ended."""
+
     _watch: Watch | None = None
     _messages: int = -1
 
@@ -54,13 +64,6 @@ class SandboxProvisioner(LocalProvisioner):
     def scratch(self) -> Path:
         """The scratch folder as the grader sees it."""
         return outside(self.child)
-
-    def complaints(self) -> str:
-        """What bubblewrap, or a kernel that did not start, had to say."""
-        os.set_blocking(self._messages, False)
-        with contextlib.suppress(BlockingIOError):
-            return os.read(self._messages, 2000).decode(errors="replace").strip()
-        return ""
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
         """Write the connection file as the kernel reads it, and prepare bubblewrap's command."""
@@ -76,24 +79,28 @@ class SandboxProvisioner(LocalProvisioner):
         """Start the kernel. Raises SandboxError if there is no sandbox, or it does not start."""
         connection = {**self.connection_info, "key": self.connection_info["key"].decode()}
         cmd = [_CONNECTION_FILE if part == self.parent.connection_file else part for part in cmd]
-        data, info, report = _pipe_with(json.dumps(connection)), *os.pipe()
+        info, report = os.pipe()
+        texts = {_CONNECTION_FILE: json.dumps(connection)} | _SYSTEM_FILES
+        files = {path: _pipe_with(text) for path, text in texts.items()}
+        more = ["--info-fd", str(report)]
+        for path, descriptor in files.items():
+            more += ["--perms", "0444", "--ro-bind-data", str(descriptor), path]
         limits = Limits(self.memory, self.files, self.processes, self.cpu_seconds)
-        more = ("--perms", "0444", "--ro-bind-data", str(data), _CONNECTION_FILE)
-        command = sandboxed(cmd, limits, *more, "--info-fd", str(report))
+        command = sandboxed(cmd, limits, *more)
         # A pipe that nobody empties: it cannot grow.
         self._messages, messages = os.pipe()
         kwargs |= {
             "stdin": subprocess.DEVNULL,
             "stdout": subprocess.DEVNULL,
             "stderr": messages,
-            "pass_fds": (data, report),
+            "pass_fds": (report, *files.values()),
             "cwd": "/",
             "env": {},
         }
         try:
             await super().launch_kernel(command, **kwargs)
         finally:
-            for descriptor in (data, report, messages):
+            for descriptor in (report, messages, *files.values()):
                 os.close(descriptor)
         self.child = read_child(info)
         self.ended_because = ""
@@ -114,6 +121,9 @@ class SandboxProvisioner(LocalProvisioner):
         if self._watch:
             self._watch.stop()
             self._watch = None
+            os.set_blocking(self._messages, False)
+            with contextlib.suppress(BlockingIOError):
+                self.complaints = os.read(self._messages, 2000).decode(errors="replace").strip()
             os.close(self._messages)
         await super().cleanup(restart)
 

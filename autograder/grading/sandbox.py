@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -69,7 +69,7 @@ def _folder_of(package: str) -> Path:
     return Path(importlib.util.find_spec(package).origin).parent
 
 
-def _filesystem(limits: Limits) -> Iterator[str]:
+def _filesystem(limits: Limits, more: Iterable[str]) -> Iterator[str]:
     for link in ("/bin", "/lib", "/lib64", "/sbin"):
         if Path(link).is_symlink():
             yield from ("--symlink", os.readlink(link), link)
@@ -81,11 +81,13 @@ def _filesystem(limits: Limits) -> Iterator[str]:
     for path in filter(Path.exists, shown):
         yield from _with_parents_of(path)
         yield from ("--ro-bind", str(path), str(path))
-    masks = [_folder_of(package) for package in ("autograder", "course", "solutions")]
-    for folder in masks:
-        yield from _with_parents_of(folder)
-        yield from ("--perms", "0755", "--tmpfs", str(folder))
+    # Where the project is installed among the packages, it is covered first.
+    packages = [_folder_of(package) for package in ("autograder", "course", "solutions")]
+    covered = [str(p) for p in packages if any(p.is_relative_to(path) for path in shown)]
+    for folder in covered:
+        yield from ("--tmpfs", folder)
     for path in (*_visible_in("autograder"), *_visible_in("course")):
+        yield from _with_parents_of(path)
         yield from ("--ro-bind", str(path), str(path))
     yield from ("--proc", "/proc", "--dev", "/dev")
     yield from ("--size", str(limits.files), "--perms", "1777", "--tmpfs", "/dev/shm")
@@ -101,8 +103,9 @@ def _filesystem(limits: Limits) -> Iterator[str]:
         yield from ("--perms", "1777", "--dir", f"{SCRATCH}/home/.cache")
         yield from ("--perms", "1777", "--dir", target)
         yield from ("--ro-bind", str(fonts), f"{target}/{fonts.name}")
+    yield from more
     # Whatever else was made is nobody's to write to.
-    for folder in (*map(str, masks), "/dev", "/"):
+    for folder in (*covered, "/dev", "/"):
         yield from ("--remount-ro", folder)
     yield from ("--chdir", f"{SCRATCH}/{WORK}")
 
@@ -139,7 +142,7 @@ def sandboxed(command: list[str], limits: Limits, *more: str) -> list[str]:
     """
     as_root = os.geteuid() == 0
     namespaces = ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
-    namespaces += ["--unshare-cgroup-try"]
+    namespaces += ["--unshare-cgroup-try", "--hostname", "localhost"]
     become: list[str] = []
     if as_root:
         # Root sets the sandbox up, whatever it alone can read, and then becomes nobody for good.
@@ -155,8 +158,7 @@ def sandboxed(command: list[str], limits: Limits, *more: str) -> list[str]:
         "--new-session",
         "--clearenv",
         *_environment(),
-        *_filesystem(limits),
-        *more,
+        *_filesystem(limits, more),
         "--",
         "prlimit",
         "--core=0",

@@ -8,7 +8,6 @@ from pathlib import Path
 from autograder.grading.plain_files import plain_files
 from autograder.grading.sandbox import EXCHANGE, WORK
 
-
 _FILES_LIMIT = 100_000_000
 
 
@@ -64,7 +63,7 @@ class Scratch:
     def copy_in(self, folder: Path) -> None:
         """Copy a folder's plain files, but no notebooks, to where the notebook runs.
 
-        Raises OSError if they are too large.
+        A file that is there stays as it is. Raises OSError if they are too large.
         """
         for path, data in plain_files(folder, _FILES_LIMIT):
             for parent in reversed(path.parents[:-1]):
@@ -72,11 +71,13 @@ class Scratch:
                     os.mkdir(parent, dir_fd=self._work)
                     os.chmod(parent, 0o777, dir_fd=self._work)
             if path.suffix != ".ipynb":
-                _write(str(path), self._work, data)
+                with suppress(FileExistsError):
+                    _write(str(path), self._work, data)
 
 
 def _write(name: str, folder: int, data: bytes) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    # A new file, and never what the student's process may have put there.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     descriptor = os.open(name, flags, 0o666, dir_fd=folder)
     with os.fdopen(descriptor, "wb") as file:
         os.fchmod(descriptor, 0o666)
