@@ -14,7 +14,7 @@ from autograder.classroom import Classroom, CommandError, Grade
 from autograder.demo import run_demo
 from autograder.example_submissions import a_mistake_in_each
 from autograder.exercises import NOTEBOOKS, exercises_of
-from tests import submissions
+from tests import needs, submissions
 from tests.submissions import QUICK, WRITTEN
 
 TOPIC = "linear_attention"
@@ -53,6 +53,11 @@ def words(page: Path) -> str:
 def source() -> NotebookNode:
     name = NOTEBOOKS[TOPIC]
     return source_notebook(COURSE / "source" / name / f"{name}.md", TOPIC)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _sandbox() -> None:
+    needs.a_sandbox()
 
 
 @pytest.fixture(scope="module")
@@ -152,9 +157,9 @@ def test_broken_nbgrader_metadata_changes_no_points(graded):
     assert graded.points("old_metadata") == full_points(*QUICK)
 
 
-def test_a_check_that_ends_the_process_loses_its_own_points_only(graded):
+def test_a_function_that_ends_the_process_loses_its_own_points_only(graded):
     assert graded.points("killed_kernel") == full_points("elu_feature_map", "global_filter")
-    assert "The Python process ended while the check ran" in graded.feedback["killed_kernel"]
+    assert "The Python process ended while your function ran" in graded.feedback["killed_kernel"]
 
 
 @pytest.mark.parametrize("student", UNREADABLE)
@@ -199,7 +204,7 @@ def test_a_submission_without_the_notebook_is_reported_and_changes_no_other_grad
 def test_an_old_score_does_not_survive_a_grading_that_fails(graded):
     with pytest.raises(CommandError, match="NoSuchKernel"):
         graded.classroom.autograde(
-            "--student=half", "--force", "--ExecuteToTheEnd.kernel_name=not_installed"
+            "--student=half", "--force", "--ExecuteAndJudge.kernel_name=not_installed"
         )
     own = graded.classroom.grades()["half"]
     assert {grade.points for grade in own.values()} == {0}
