@@ -19,10 +19,10 @@ define CHECK_PYTHON
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test build demo bench lint clean
+.PHONY: help lab test build demo bench bench-grading lint clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo 'PYTHON=/path/to/python3 chooses the Python.'
 	@echo 'LAB_FLAGS="--no-browser --port 9999" goes to JupyterLab.'
@@ -44,6 +44,9 @@ demo: .venv/.course ## grade a class of example submissions, from release to fee
 
 bench: .venv-bench/.installed ## time the solutions beside the libraries, in their own environment
 	$(BENCH)/python -m benchmarks.linear_attention
+
+bench-grading: .venv/.course ## time the grading of a class beside stock nbgrader
+	$(BIN)/python -m benchmarks.grading
 
 lint: .venv/.test ## check style and format
 	$(BIN)/ruff check .

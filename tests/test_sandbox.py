@@ -180,6 +180,7 @@ dist.init_process_group("gloo", init_method="tcp://127.0.0.1:29511", rank=rank, 
 x = torch.ones(1) + rank
 dist.all_reduce(x)
 print(x.item())
+dist.destroy_process_group()
 """
 
 

@@ -80,7 +80,7 @@ class ExecuteAndJudge(Execute):
         self._check_assign_resources(resources)
         self.timeout_func = lambda cell: self._seconds
         self._finished: set[int] = set()
-        self._cell_seconds = 0.0
+        self._cell_seconds = self._start_seconds = 0.0
         self._asked = 0
         self._drawn: int | None = None
         self._scratch: Scratch | None = None
@@ -102,7 +102,11 @@ class ExecuteAndJudge(Execute):
         nb.metadata[RECORD] = {
             "seed": self._drawn,
             "sandbox": sandbox,
-            "seconds": {"cells": round(self._cell_seconds, 3), "exercises": seconds},
+            "seconds": {
+                "start": round(self._start_seconds, 3),
+                "cells": round(self._cell_seconds, 3),
+                "exercises": seconds,
+            },
         }
         if self.without_sandbox:
             nb.cells.insert(0, notice("It was graded without a sandbox, as the instructor chose."))
@@ -134,7 +138,9 @@ class ExecuteAndJudge(Execute):
             self._running: int | None = None
             self._printed = 0
             try:
+                start = time.monotonic()
                 self._start()
+                self._start_seconds += time.monotonic() - start
                 for index, cell in enumerate(self.nb.cells):
                     self.preprocess_cell(cell, self.resources, index)
                 self.set_widgets_metadata()
