@@ -2,10 +2,19 @@
 
 In the order in which a submission meets them:
 
-    submission.py   reads the file; what is no notebook is graded as the untouched release
-    originals.py    takes the student's answers, and every other graded cell from the gradebook
-    execute.py      runs it to its end, whatever a cell does to its kernel
-    verdict.py      lets a test cell earn points by a valid report only
+    exchange.py      collects plain files, and no links
+    submission.py    reads the file; what is no notebook is graded as the untouched release
+    originals.py     takes the student's answers, and every other graded cell from the gradebook
+    execute.py       runs it in the sandbox, and asks its functions for answers
+    verdict.py       decides what an exercise earns, outside the student's process
+
+and what execute.py needs:
+
+    provisioner.py   starts a kernel in the sandbox, for jupyter_client
+    sandbox.py       what is seen in it, and what may be used: bubblewrap's arguments
+    watch.py         ends it when it uses too much
+    scratch.py       exchanges files with it
+    plain_files.py   reads folders that somebody else has filled
 """
 
 from nbformat import NotebookNode
