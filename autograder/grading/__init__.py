@@ -7,6 +7,7 @@ In the order in which a submission meets them:
     originals.py     takes the student's answers, and every other graded cell from the gradebook
     execute.py       runs it in the sandbox, and asks its functions for answers
     verdict.py       decides what an exercise earns, outside the student's process
+    disarm.py        takes out what could act in the browser of whoever reads it
 
 and what execute.py needs:
 

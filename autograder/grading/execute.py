@@ -143,7 +143,6 @@ class ExecuteAndJudge(Execute):
                 self._start_seconds += time.monotonic() - start
                 for index, cell in enumerate(self.nb.cells):
                     self.preprocess_cell(cell, self.resources, index)
-                self.set_widgets_metadata()
                 for cell in self.nb.cells:
                     if cell.cell_type == "code":
                         cell.outputs = [_sound(output) for output in cell.outputs]

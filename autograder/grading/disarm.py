@@ -1,0 +1,58 @@
+"""Take out of a submission what could act in the browser of whoever reads it."""
+
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from bleach.css_sanitizer import ALLOWED_CSS_PROPERTIES
+from nbconvert.preprocessors.sanitize import SanitizeHTML
+from nbformat import NotebookNode
+from nbgrader.preprocessors import NbGraderPreprocessor
+from nbgrader.utils import is_grade, is_solution
+
+Resources = dict[str, Any]
+
+_TAGS = (
+    "a abbr b blockquote br code dd del details div dl dt em h1 h2 h3 h4 h5 h6 hr i img kbd li ol "
+    "p pre s small span strong sub summary sup table tbody td tfoot th thead tr tt u ul"
+)
+_ATTRIBUTES = {"*": ["class", "style", "title"], "a": ["href"], "img": ["alt", "src"]}
+
+
+class DisarmHtml(NbGraderPreprocessor, SanitizeHTML):
+    """Keeps of a student's HTML what formats text, and of what was shown text and pictures.
+
+    Formgrader shows a submission in the instructor's browser, where a script could set grades.
+    Reports, which the judge wrote, and the release's own text stay as they are.
+    """
+
+    def __init__(self, **kw: Any) -> None:
+        """Allow the tags of ordinary text and tables."""
+        super().__init__(
+            tags=_TAGS.split(),
+            attributes=_ATTRIBUTES,
+            styles=[*ALLOWED_CSS_PROPERTIES, "border-left", "margin", "max-width", "padding"],
+            **kw,
+        )
+
+    def preprocess(self, nb: NotebookNode, resources: Resources) -> tuple[NotebookNode, Resources]:
+        """Disarm every cell, and drop what widgets sent."""
+        key, course = resources["nbgrader"], self.parent.parent.coursedir
+        folder = course.format_path(course.release_directory, ".", key["assignment"])
+        release = nbformat.read(Path(folder) / f"{key['notebook']}.ipynb", as_version=4)
+        self._released = {cell.source for cell in release.cells}
+        nb.metadata.pop("widgets", None)
+        return super().preprocess(nb, resources)
+
+    def preprocess_cell(
+        self, cell: NotebookNode, resources: Resources, index: int
+    ) -> tuple[NotebookNode, Resources]:
+        """Disarm one cell."""
+        if cell.cell_type == "code":
+            if not is_grade(cell) or is_solution(cell):
+                cell.outputs = self.sanitize_code_outputs(cell.outputs)
+        elif cell.source not in self._released:
+            # Of the characters of Markdown only < can begin a tag.
+            text = self.sanitize_html_tags(cell.source)
+            cell.source = text.replace("&gt;", ">").replace("&amp;", "&")
+        return cell, resources
