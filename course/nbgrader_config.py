@@ -77,8 +77,9 @@ c.Autograde.autograde_preprocessors = [
     "nbgrader.preprocessors.CheckCellMetadata",
 ]
 
-# Students' code runs in this kernel, which is in a sandbox; see docs/teaching.md.
-c.Execute.kernel_name = "sandbox"
+# Students' code is graded in this kernel, which is in a sandbox; see docs/teaching.md. Validate,
+# in a student's own JupyterLab, stays on python3.
+c.ExecuteAndJudge.kernel_name = "sandbox"
 
 # Cells that only measure tell a grader nothing.
 c.Execute.skip_cells_with_tag = "measurement"

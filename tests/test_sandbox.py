@@ -30,10 +30,10 @@ def _sandbox() -> None:
 
 
 def run(folder: Path, *sources: str, **settings: object) -> list[NotebookNode]:
-    """Run cells as a submission of ada's; the settings are those of the classes, by their names."""
+    """Run cells as a submission of ada's; settings of ExecuteAndJudge by their names."""
     course = CourseDirectory(root=str(folder), assignment_id="hello")
     execute = {"kernel_name": "sandbox", "timeout": 20, "shutdown_kernel": "immediate"}
-    config = Config({"Execute": execute} | settings)
+    config = Config({"ExecuteAndJudge": execute | settings})
     converter = Autograde(coursedir=course, config=config)
     exporter = NotebookExporter(parent=converter, config=config)
     execute = ExecuteAndJudge(parent=exporter)
@@ -277,14 +277,13 @@ while True:
     ids=["endless loop", "loop that cannot be interrupted", "error"],
 )
 def test_a_cell_that_fails_does_not_keep_the_others_from_running(tmp_path, code, error):
-    cells = run(tmp_path, "x = 6", code, "print(x * 7)", ExecuteAndJudge={"timeout": 3})
+    cells = run(tmp_path, "x = 6", code, "print(x * 7)", timeout=3)
     assert any(error in text for text in errors(cells[1]))
     assert said(cells[2]).strip() == "42"
 
 
 def test_when_the_time_of_a_notebook_is_over_its_other_cells_are_not_run(tmp_path):
-    limit = {"notebook_seconds": 2}
-    cells = run(tmp_path, "import time; time.sleep(60)", "print(42)", ExecuteAndJudge=limit)
+    cells = run(tmp_path, "import time; time.sleep(60)", "print(42)", notebook_seconds=2)
     assert any("CellTimeoutError" in text for text in errors(cells[0]))
     assert said(cells[1]) == ""
 
@@ -327,12 +326,12 @@ def test_without_a_sandbox_nothing_is_run_and_the_message_says_what_to_do(tmp_pa
 
 def test_a_kernel_without_a_sandbox_is_refused(tmp_path):
     with pytest.raises(SandboxError, match="has no sandbox"):
-        run(tmp_path, "x = 1", Execute={"kernel_name": "python3"})
+        run(tmp_path, "x = 1", kernel_name="python3")
 
 
 @pytest.mark.usefixtures("no_bubblewrap")
 def test_only_an_explicit_setting_runs_without_a_sandbox_and_the_page_says_so(tmp_path):
-    notice, cell = run(tmp_path, "print(6 * 7)", ExecuteAndJudge={"without_sandbox": True})
+    notice, cell = run(tmp_path, "print(6 * 7)", without_sandbox=True)
     assert "without a sandbox" in notice.source
     assert said(cell).strip() == "42"
 

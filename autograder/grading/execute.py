@@ -125,8 +125,8 @@ class ExecuteAndJudge(Execute):
         provisioner = manager.kernel_spec.metadata.get("kernel_provisioner", {})
         if not self.without_sandbox and not provisioner:
             raise SandboxError(
-                f"The kernel {self.kernel_name} has no sandbox. Set c.Execute.kernel_name to "
-                "'sandbox', or c.ExecuteAndJudge.without_sandbox to True."
+                f"The kernel {self.kernel_name} has no sandbox. In nbgrader_config.py set "
+                "c.ExecuteAndJudge.kernel_name = 'sandbox', or without_sandbox = True."
             )
         return manager
 
@@ -232,6 +232,11 @@ class ExecuteAndJudge(Execute):
     # --- The judge -------------------------------------------------------------------------------
 
     def _judge(self, name: str) -> Report:
+        if name not in all_exercises():
+            raise ValueError(
+                f"The test cell check_{name} belongs to no exercise in autograder/exercises. Only "
+                "those can be judged; let a person grade other cells."
+            )
         exercise = all_exercises()[name]
         # The functions' process may send messages about cells that have been run: to a copy.
         nb, self.nb = self.nb, deepcopy(self.nb)
