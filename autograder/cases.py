@@ -12,6 +12,10 @@ COST_DIM = 8
 GRADIENTS = ("grad_q", "grad_k", "grad_v")
 NO_MATRIX = "a tensor with a row and a column per token is what this form avoids"
 
+# Tokens of a long case. A float32 for each pair of them is 69 GB, and computing these a few rows at
+# a time takes several times the CPU time that grading allows.
+LONG = 2**17
+
 
 def normal(generator: Generator, *shape: int, scale: float = 1.0) -> Tensor:
     """Independent normal numbers with standard deviation `scale`."""
@@ -27,6 +31,16 @@ def attention_case(
         "k": normal(generator, 2, 2, n_k, d, scale=scale),
         "v": normal(generator, 2, 2, n_k, e),
         "cotangent": normal(generator, 2, 2, n_q, e),
+        **more,
+    }
+
+
+def long_attention_case(generator: Generator, n: int, d: int, e: int, **more: object) -> Inputs:
+    """One sequence: queries and keys (1, 1, n, d), values (1, 1, n, e), and no cotangent."""
+    return {
+        "q": normal(generator, 1, 1, n, d),
+        "k": normal(generator, 1, 1, n, d),
+        "v": normal(generator, 1, 1, n, e),
         **more,
     }
 

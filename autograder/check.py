@@ -6,7 +6,7 @@ from typing import Any
 
 from autograder.exercise import PUBLIC_SEED, Exercise
 from autograder.exercises import all_exercises
-from autograder.probes import run_probe
+from autograder.probes import default_settings, run_probe
 from autograder.report import Report
 
 
@@ -19,6 +19,7 @@ def check(function: Callable) -> Report:
     return check_exercise(_exercise_of(function, caller.f_globals), function)
 
 
+@default_settings()
 def check_exercise(exercise: Exercise, function: Callable) -> Report:
     """Check a function against the public cases of `exercise`.
 

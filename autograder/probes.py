@@ -24,12 +24,15 @@ def as_tensor(value: Any, name: str = "output") -> Tensor:
 
 
 def with_gradients(
-    function: Callable[..., Any], tensors: dict[str, Tensor], cotangent: Tensor
+    function: Callable[..., Any], tensors: dict[str, Tensor], cotangent: Tensor | None
 ) -> Answer:
     """Run function(*tensors); return its output, and grad_<name> of ⟨output, cotangent⟩ by each.
 
-    A tensor that the output does not depend on has a gradient of zeros.
+    A tensor that the output does not depend on has a gradient of zeros. Without a cotangent, only
+    the output is returned.
     """
+    if cotangent is None:
+        return {"output": as_tensor(function(*tensors.values()))}
     leaves = {name: tensor.clone().requires_grad_() for name, tensor in tensors.items()}
     output = as_tensor(function(*leaves.values()))
     answer = {"output": output.detach()}
@@ -94,6 +97,21 @@ def _line_of(error: BaseException, function: Callable) -> str:
     return f"line {frames[-1].lineno}: {frames[-1].line}" if frames and frames[-1].line else ""
 
 
+@contextlib.contextmanager
+def default_settings() -> Iterator[None]:
+    """Let torch make float32 tensors on the CPU and record gradients, whatever a cell has set."""
+    dtype, device = torch.get_default_dtype(), torch.get_default_device()
+    torch.set_default_dtype(torch.float32)
+    torch.set_default_device(None)
+    try:
+        with torch.enable_grad():
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+        # None is the CPU too, and unlike "cpu" it costs nothing at each call of torch.
+        torch.set_default_device(None if device.type == "cpu" else device)
+
+
 def run_probe(
     exercise: Exercise, function: Callable, cases: dict[str, Inputs]
 ) -> tuple[dict[str, Answer | Raised], str]:
@@ -105,6 +123,7 @@ def run_probe(
     answers: dict[str, Answer | Raised] = {}
     printed = io.StringIO()
     with (
+        default_settings(),
         one_thread(),
         torch.random.fork_rng(devices=[]),
         warnings.catch_warnings(),

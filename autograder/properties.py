@@ -1,5 +1,6 @@
 """The properties that most exercises share, as parts to declare an exercise from."""
 
+import torch
 from torch import Tensor
 
 from autograder.exercise import Answer, Inputs, Property, difference
@@ -23,23 +24,36 @@ def matches(*names: str, title: str, points: int, cases: tuple[str, ...] = ()) -
     return Property(title, points, complain, cases, compared=names)
 
 
-def is_true(name: str, complaint: str, title: str, points: int, cases: tuple[str, ...]) -> Property:
-    """The probe's boolean tensor `name` holds; `complaint` says what it means where it does not."""
+def are_equal(
+    first: str, second: str, complaint: str, title: str, points: int, cases: tuple[str, ...]
+) -> Property:
+    """The tensors `first` and `second` of an answer are equal to the bit, or `complaint` is said.
+
+    NaN equals NaN.
+    """
 
     def complain(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
-        return None if bool(answer[name].all()) else complaint
+        a, b = answer[first], answer[second]
+        equal = a.shape == b.shape and torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)
+        return None if equal else complaint
 
     return Property(title, points, complain, cases)
 
 
 def cost_grows_at_most(
-    exponent: float, largest: str, title: str, points: int, cases: tuple[str, ...] = ("cost",)
+    exponent: float,
+    largest: str,
+    title: str,
+    points: int,
+    cases: tuple[str, ...] = ("cost",),
+    long: tuple[str, ...] = (),
 ) -> Property:
     """Counted work grows no faster than n to the `exponent`, and no tensor exceeds a bound.
 
     The case holds `sizes` and `largest_allowed` (elements, per size), and may hold
     `calls_allowed`, of torch, per size; `largest` says in words what a tensor above the bound is.
-    The probe is `autograder.probes.cost_over_sizes`.
+    The probe is `autograder.probes.cost_over_sizes`. It counts beside the student's code, which
+    can forge what it counts: the `long` cases are those that no larger cost can answer.
     """
 
     def complain(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
@@ -65,4 +79,4 @@ def cost_grows_at_most(
             )
         return None
 
-    return Property(title, points, complain, cases)
+    return Property(title, points, complain, cases, long=long)

@@ -26,12 +26,16 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-@contextmanager
-def running_lab(folder: Path) -> Iterator[str]:
-    """Start JupyterLab as `make lab` does, on a copy of the course; yield its address."""
-    course = folder / "course"
+def copy_of_course(folder: Path) -> Path:
+    """A copy of the course in `folder`, as somebody has it who just set it up."""
     ignore = shutil.ignore_patterns("gradebook.db", "submitted", "autograded", "feedback", ".build")
-    shutil.copytree(COURSE, course, ignore=ignore)
+    return shutil.copytree(COURSE, folder / "course", ignore=ignore)
+
+
+@contextmanager
+def running_lab(course: Path) -> Iterator[str]:
+    """Start JupyterLab as `make lab` does, on the folder `course`; yield its address."""
+    folder = course.parent
     port = free_port()
     environment = os.environ | {
         "JUPYTER_CONFIG_PATH": str(course),

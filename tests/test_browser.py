@@ -4,16 +4,15 @@ import time
 
 import nbformat
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from autograder.build import COURSE, source_notebook
-from autograder.doctor import find_chromium
-from tests import needs
 from tests.lab import (
     NOTEBOOK,
     SECONDS,
     TOPIC,
     cell_with,
+    copy_of_course,
     open_notebook,
     replace_source,
     run_cell,
@@ -27,24 +26,10 @@ pytestmark = pytest.mark.xdist_group("browser")
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lab")
-    with running_lab(folder) as address:
+    with running_lab(copy_of_course(folder)) as address:
         solved = source_notebook(COURSE / "source" / NOTEBOOK / f"{NOTEBOOK}.md", TOPIC)
         nbformat.write(solved, folder / "course" / "release" / NOTEBOOK / "solved.ipynb")
         yield address, folder / "course"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    executable = find_chromium()
-    if executable is None:
-        reason = "no Chromium: install it (Debian: apt install chromium) or set CHROMIUM"
-        needs.missing(reason)
-    with sync_playwright() as playwright:
-        # Chromium has no sandbox for root, and nothing but our own server is opened.
-        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = playwright.chromium.launch(executable_path=executable, args=flags)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

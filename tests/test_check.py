@@ -139,3 +139,21 @@ def test_half_a_function_earns_what_it_does():
     failed = {line.title for line in report.lines if line.complaint}
     assert failed == {"causal, too", "O(n): nothing n × n is computed"}
     assert report.note == ""
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "before"),
+    [
+        (torch.set_default_dtype, torch.float64, torch.float32),
+        (torch.set_default_device, "meta", "cpu"),
+        (torch.set_grad_enabled, False, True),
+    ],
+    ids=["dtype", "device", "gradients"],
+)
+def test_a_setting_that_a_cell_left_behind_costs_nothing(setting, value, before):
+    setting(value)
+    try:
+        report = check(right.linear_attention)
+    finally:
+        setting(before)
+    assert report.points == report.max_points

@@ -135,6 +135,10 @@ def is_empty(cases: dict[str, Inputs]) -> Returned:
     return Returned({}, "", 0.0)
 
 
+def is_half_precise(cases: dict[str, Inputs]) -> Returned:
+    return asking(LINEAR, lambda *given: solutions.linear_attention(*given).bfloat16())(cases)
+
+
 def is_wrong(cases: dict[str, Inputs]) -> Returned:
     return asking(LINEAR, lambda q, k, v, phi: v)(cases)
 
@@ -146,8 +150,9 @@ def is_wrong(cases: dict[str, Inputs]) -> Returned:
         (is_slow, "seconds"),
         (is_empty, "fails"),
         (is_wrong, "output is wrong"),
+        (is_half_precise, "output is wrong"),
     ],
-    ids=["no answer", "too slow", "empty answer", "wrong numbers"],
+    ids=["no answer", "too slow", "empty answer", "wrong numbers", "fewer digits"],
 )
 def test_a_cost_that_was_only_claimed_costs_the_property_and_no_other(answer, reason):
     report = decide(LINEAR, SEED, long_fails(answer))

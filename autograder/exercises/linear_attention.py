@@ -8,21 +8,24 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from autograder.cases import (
+    COST_DIM,
     COST_SIZES,
     GRADIENTS,
+    LONG,
     NO_MATRIX,
     attention_case,
     cost_case,
     cost_tensors,
     in_float64,
+    long_attention_case,
     normal,
 )
 from autograder.exercise import Answer, AnswerError, Exercise, Inputs, Property
 from autograder.exercises.linear_attention_features import ORTHOGONAL, POSITIVE, TRIGONOMETRIC
 from autograder.exercises.linear_attention_mixing import FILTER, FOURIER
 from autograder.exercises.linear_attention_performer import PERFORMER
-from autograder.probes import cost_over_sizes, with_gradients
-from autograder.properties import cost_grows_at_most, is_true, matches
+from autograder.probes import as_tensor, cost_over_sizes, with_gradients
+from autograder.properties import are_equal, cost_grows_at_most, matches
 
 # Not the feature map of the first exercise, which would be given away; m = d and m = 2 d.
 FEATURE_MAPS = {
@@ -46,8 +49,13 @@ def _elu_cases(generator: Generator) -> dict[str, Inputs]:
 
 
 def _elu_probe(function: Callable, x: Tensor) -> Answer:
-    answer = with_gradients(function, {"x": x}, torch.ones_like(x))
-    return answer | {"positive": answer["output"] > 0}
+    return with_gradients(function, {"x": x}, torch.ones_like(x))
+
+
+def _not_positive(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
+    if (answer["output"] > 0).all():
+        return None
+    return "some features are zero or negative, so a sum of weights can vanish"
 
 
 ELU = Exercise(
@@ -56,13 +64,7 @@ ELU = Exercise(
     _elu_cases,
     _elu_probe,
     (
-        is_true(
-            "positive",
-            "some features are zero or negative, so a sum of weights can vanish",
-            title="every feature is positive",
-            points=1,
-            cases=("short", "around zero"),
-        ),
+        Property("every feature is positive", 1, _not_positive, ("short", "around zero")),
         matches("output", title="equals elu(x) + 1", points=1),
         matches("grad_x", title="the gradient is right", points=1, cases=("short",)),
     ),
@@ -86,13 +88,20 @@ def _linear_cases(generator: Generator) -> dict[str, Inputs]:
     }
 
 
+def _linear_long_cases(generator: Generator) -> dict[str, Inputs]:
+    case = long_attention_case(generator, LONG, COST_DIM, COST_DIM, feature_map="softplus")
+    # Means of so many values that are independent of their keys would be nearly 0, and rounding.
+    case["v"] += case["k"]
+    return {"long": case}
+
+
 def _linear_probe(
     function: Callable, feature_map: str, sizes: list[int] | None = None, **tensors: Tensor
 ) -> Answer:
     phi = FEATURE_MAPS[feature_map]
     if sizes:
         return cost_over_sizes(function, lambda n: (*cost_tensors(n), phi), sizes)
-    cotangent = tensors.pop("cotangent")
+    cotangent = tensors.pop("cotangent", None)
     return with_gradients(lambda q, k, v: function(q, k, v, phi), tensors, cotangent)
 
 
@@ -125,8 +134,15 @@ LINEAR = Exercise(
             cases=LINEAR_NUMBERS,
         ),
         matches(*GRADIENTS, title="gradients are right", points=1, cases=LINEAR_GRADIENTS),
-        cost_grows_at_most(1.1, NO_MATRIX, title="O(n): nothing n × n is computed", points=2),
+        cost_grows_at_most(
+            1.1,
+            NO_MATRIX,
+            title="O(n): nothing n × n is computed",
+            points=2,
+            long=("long",),
+        ),
     ),
+    _linear_long_cases,
 )
 
 
@@ -154,6 +170,19 @@ def _causal_cases(generator: Generator) -> dict[str, Inputs]:
     }
 
 
+def _causal_long_cases(generator: Generator) -> dict[str, Inputs]:
+    return {
+        # A loop over the chunks takes a fraction of a second here, one over the tokens many.
+        "many tokens": long_attention_case(
+            generator, 2 * LONG, 4, 4, feature_map="softplus", chunk_size=64
+        ),
+        # With m = 1536 features, an outer product for each token is 3.2 GB.
+        "wide": long_attention_case(
+            generator, 1024, 768, 512, feature_map="two_sided", chunk_size=256
+        ),
+    }
+
+
 def _causal_probe(
     function: Callable,
     feature_map: str,
@@ -167,20 +196,20 @@ def _causal_probe(
     phi = FEATURE_MAPS[feature_map]
     if sizes:
         return cost_over_sizes(function, lambda n: (*cost_tensors(n), phi, chunk_size), sizes)
-    cotangent = tensors.pop("cotangent")
+    cotangent = tensors.pop("cotangent", None)
     answer = with_gradients(lambda q, k, v: function(q, k, v, phi, chunk_size), tensors, cotangent)
     if changed_from is not None:
         for tensor in tensors.values():
             tensor[..., changed_from:, :] += 1
-        after = function(*tensors.values(), phi, chunk_size)
-        change = (after - answer["output"])[..., :changed_from, :].abs()
-        # NaN, which compares with nothing, counts as a change.
-        answer["change_of_the_past"] = change.nan_to_num(torch.inf).max()
+        answer["after"] = as_tensor(function(*tensors.values(), phi, chunk_size))
     return answer
 
 
 def _peeks(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
-    change, t = answer["change_of_the_past"].item(), inputs["changed_from"]
+    t = inputs["changed_from"]
+    changes = (answer["after"] - answer["output"])[..., :t, :].abs()
+    # NaN, which compares with nothing, counts as a change.
+    change = changes.nan_to_num(torch.inf).max().item()
     if change == 0:
         return None
     by = f"by {change:.2g}" if math.isfinite(change) else "that is not a number"
@@ -225,8 +254,10 @@ CAUSAL = Exercise(
             title="O(n), a chunk at a time: memory n·d, and d² for each chunk",
             points=2,
             cases=("cost", "long chunks"),
+            long=("many tokens", "wide"),
         ),
     ),
+    _causal_long_cases,
 )
 
 
@@ -248,30 +279,35 @@ def _state_and_output(returned: object) -> tuple[tuple[Tensor, Tensor], Tensor]:
     raise AnswerError("return two things, the new state and the output: (S, z), output")
 
 
+def _numbers(state: tuple[Tensor, Tensor]) -> Tensor:
+    return torch.cat([part.detach().flatten() for part in state])
+
+
 def _recurrent_probe(function: Callable, feature_map: str, **tensors: Tensor) -> Answer:
     phi = FEATURE_MAPS[feature_map]
     cotangent = tensors.pop("cotangent")
-    state_sizes, state_kept = [], []
+    # The numbers of each state that goes in, before and after the step; how many each new one has.
+    before, after, sizes = [], [], []
 
     def run(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         m = phi(q[..., 0, :]).shape[-1]
         state = (v.new_zeros(*v.shape[:-2], m, v.shape[-1]), v.new_zeros(*v.shape[:-2], m))
         outputs = []
         for t in range(q.shape[-2]):
-            before = [part.detach().clone() for part in state]
+            before.append(_numbers(state))
             new_state, output = _state_and_output(
                 function(state, q[..., t, :], k[..., t, :], v[..., t, :], phi)
             )
             outputs.append(output)
-            state_kept.append(all(map(torch.equal, before, state)))
-            state_sizes.append(sum(part.numel() for part in new_state))
+            after.append(_numbers(state))
+            sizes.append(sum(part.numel() for part in new_state))
             state = new_state
         return torch.stack(outputs, dim=-2)
 
     with torch.no_grad():
         answer = {"output": run(**tensors)}
-    answer["state_kept"] = torch.tensor(state_kept)
-    answer["state_constant"] = torch.tensor([size == state_sizes[0] for size in state_sizes])
+    answer["states_before"], answer["states_after"] = torch.cat(before), torch.cat(after)
+    answer["state_sizes"] = torch.tensor(sizes)
     try:
         return with_gradients(run, tensors, cotangent) | answer
     except RuntimeError:
@@ -281,6 +317,11 @@ def _recurrent_probe(function: Callable, feature_map: str, **tensors: Tensor) ->
         }
 
 
+def _grows(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
+    sizes = answer["state_sizes"]
+    return None if (sizes == sizes[0]).all() else "the state grew from one token to the next"
+
+
 RECURRENT = Exercise(
     "recurrent_step",
     "linear_attention",
@@ -288,15 +329,10 @@ RECURRENT = Exercise(
     _recurrent_probe,
     (
         matches("output", title="token by token, equals causal linear attention", points=2),
-        is_true(
-            "state_constant",
-            "the state grew from one token to the next",
-            title="the state has the same size after every token",
-            points=1,
-            cases=("nine tokens",),
-        ),
-        is_true(
-            "state_kept",
+        Property("the state has the same size after every token", 1, _grows, ("nine tokens",)),
+        are_equal(
+            "states_before",
+            "states_after",
             "the state that came in was overwritten: make a new tensor, without += or add_",
             title="the state that comes in is left as it was",
             points=1,

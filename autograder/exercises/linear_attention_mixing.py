@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-from autograder.cases import COST_DIM, cost_case, cost_tensors, normal
+from autograder.cases import COST_DIM, LONG, cost_case, cost_tensors, normal
 from autograder.exercise import Answer, Exercise, Inputs
 from autograder.probes import cost_over_sizes, with_gradients
 from autograder.properties import cost_grows_at_most, matches
@@ -30,6 +30,10 @@ def _fourier_cases(generator: Generator) -> dict[str, Inputs]:
         "one batch less": case(9, 4),
         "cost": COST_CASE,
     }
+
+
+def _fourier_long_cases(generator: Generator) -> dict[str, Inputs]:
+    return {"long": {"x": normal(generator, 1, LONG, COST_DIM)}}
 
 
 def _fourier_probe(
@@ -58,8 +62,11 @@ FOURIER = Exercise(
             cases=FOURIER_NUMBERS,
         ),
         matches("grad_x", title="the gradient is right", points=1, cases=FOURIER_NUMBERS),
-        cost_grows_at_most(1.2, NO_DFT_MATRIX, title="O(n log n): no n × n matrix", points=1),
+        cost_grows_at_most(
+            1.2, NO_DFT_MATRIX, title="O(n log n): no n × n matrix", points=1, long=("long",)
+        ),
     ),
+    _fourier_long_cases,
 )
 
 
@@ -80,6 +87,17 @@ def _filter_cases(generator: Generator) -> dict[str, Inputs]:
         "odd": case(2, 9, 3),
         "one token": case(2, 1, 4),
         "cost": COST_CASE,
+    }
+
+
+def _filter_long_cases(generator: Generator) -> dict[str, Inputs]:
+    frequencies = LONG // 2 + 1, COST_DIM
+    return {
+        "long": {
+            "x": normal(generator, 1, LONG, COST_DIM),
+            "real": normal(generator, *frequencies),
+            "imaginary": normal(generator, *frequencies),
+        }
     }
 
 
@@ -126,6 +144,9 @@ FILTER = Exercise(
             points=1,
             cases=FILTER_NUMBERS,
         ),
-        cost_grows_at_most(1.2, NO_DFT_MATRIX, title="O(n log n): no n × n matrix", points=1),
+        cost_grows_at_most(
+            1.2, NO_DFT_MATRIX, title="O(n log n): no n × n matrix", points=1, long=("long",)
+        ),
     ),
+    _filter_long_cases,
 )

@@ -73,7 +73,7 @@ def _with_long_cases(
         complaints = dict.fromkeys(titles, f"on a long sequence: {error}")
     else:
         expected = reference_when_asked(exercise, cases)
-        complaints = judge_long(exercise, returned.answers, expected)
+        complaints = judge_long(exercise, cases, returned.answers, expected)
         if returned.cpu_seconds > LONG_CPU_SECONDS:
             slow = f"on a long sequence it computed for more than {LONG_CPU_SECONDS:g} seconds"
             complaints = dict.fromkeys(titles, slow)
