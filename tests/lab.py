@@ -72,6 +72,11 @@ def running_lab(course: Path) -> Iterator[str]:
 
 def open_notebook(page: Page, address: str, path: str) -> None:
     """Open a notebook and wait until its kernel is idle."""
+    # On a busy machine JupyterLab can take its own automatic save for somebody else's.
+    page.add_locator_handler(
+        page.locator(".jp-Dialog", has_text="File Changed"),
+        lambda dialog: dialog.get_by_role("button", name="Overwrite").click(),
+    )
     page.goto(f"{address}/lab/tree/{path}?reset")
     expect(page.locator(".jp-Notebook")).to_be_visible(timeout=90 * SECONDS)
     wait_until_idle(page)
