@@ -56,7 +56,7 @@ LOOK = {
     "capabilities": "[int(line.split()[1], 16) for line in open('/proc/self/status') "
     "if line.startswith(('CapPrm', 'CapEff'))]",
     "environment": "sorted(os.environ)",
-    "importable": "[name for name in HIDDEN if importlib.util.find_spec(name)]",
+    "importable": "[name for name in HIDDEN if importable(name)]",
     "shown": "[path for path in PATHS if os.path.exists(path)]",
     "beside": "sorted(os.listdir())",
     "processes": "sum(name.isdigit() for name in os.listdir('/proc'))",
@@ -67,6 +67,12 @@ LOOK = {
 PREPARE = """
 import importlib.util, json, os, socket
 HIDDEN, PATHS, PORT = {hidden!r}, {paths!r}, {port!r}
+
+def importable(name):
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
 
 def writable():
     found = set()
@@ -115,9 +121,15 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     (folder / "gradebook.db").write_text("")
     project = Path(sandbox.__file__).parents[2]
     paths = [folder, mine, other, folder / "gradebook.db", "/home", "/root/.ssh", "/etc/shadow"]
-    paths += [project / name for name in ("solutions", "tests", "course/source", ".git")]
+    paths += [project / "solutions" / "linear_attention.py"]
+    paths += [project / name for name in ("tests", "course/source", ".git")]
     paths += [project / "autograder" / name for name in ("recorded", "grading", "judge.py")]
-    hidden = ["solutions", "autograder.judge", "autograder.answers", "autograder.grading"]
+    hidden = [
+        "solutions.linear_attention",
+        "autograder.judge",
+        "autograder.answers",
+        "autograder.grading",
+    ]
     with socket.create_server(("127.0.0.1", 0)) as server:
         prepare = PREPARE.format(
             hidden=hidden, paths=[str(path) for path in paths], port=server.getsockname()[1]
