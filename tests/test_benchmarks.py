@@ -8,7 +8,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from benchmarks import harness, linear_attention, report
+from benchmarks import grading, harness, linear_attention, report
 from benchmarks.harness import Cell, Contender, Row
 
 
@@ -190,3 +190,20 @@ def test_the_course_comes_first_and_every_peer_says_how_to_install_it():
         assert not row.contenders[0].module
         for contender in row.contenders:
             assert bool(contender.module) == bool(contender.package)
+
+
+def test_the_report_on_grading_holds_medians_of_ratios_and_where_the_time_went(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setattr(grading, "RESULTS", tmp_path)
+    spent = {"start": 0.5, "cells": 3.0, "exercises": 0.25}
+    monkeypatch.setattr(grading, "parts", lambda classroom: spent)
+    seconds = {"stock solved": [4.0, 5.0, 8.0], "ours solved": [4.0, 6.0, 8.0]}
+    seconds |= {"stock faulty": [2.0] * 3, "ours faulty": [1.0, 1.0, 3.0]}
+    grading.write_results(seconds, None, Console(quiet=True))
+    lines = (tmp_path / "grading.md").read_text().splitlines()
+    solved, faulty = (next(x for x in lines if kind in x) for kind in ("solved  ", "faulty  "))
+    assert [cell.strip() for cell in solved.split("|")[2:6]] == ["5.00 s", "6.00 s", "1.00", "1.20"]
+    assert [cell.strip() for cell in faulty.split("|")[4:6]] == ["0.50", "1.50"]
+    assert any("gradebook" in line and "2.25" in line for line in lines)
+    assert json.loads((tmp_path / "grading.json").read_text())["parts"] == spent
