@@ -66,10 +66,10 @@ def unpack_answers(data: bytes) -> tuple[dict[str, Answer | Raised], str]:
 
     Raises MalformedError if it is not what `pack_answers` makes.
     """
-    header = _header(data)
-    if foreign := {e["dtype"] for e in header.values() if "dtype" in e} - _DTYPES:
-        raise MalformedError(f"it holds tensors of type {', '.join(sorted(map(str, foreign)))}")
     about = _about(data)
+    types = {str(entry["dtype"]) for entry in _header(data).values() if "dtype" in entry}
+    if foreign := types - _DTYPES:
+        raise MalformedError(f"it holds tensors of type {', '.join(sorted(foreign))[:100]}")
     answers: dict[str, Answer | Raised] = {}
     try:
         for key, tensor in load(data).items():

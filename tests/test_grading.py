@@ -27,6 +27,7 @@ NO_NOTEBOOKS = {
     "binary": (b"\x89PNG\r\n\x1a\n\xff\xfe", "it is not a text file"),
     "a script": (b"import torch", "it is not JSON"),
     "cut off": (written().encode()[:-20], "only a part of it"),
+    "a long number": (b'{"x": ' + b"9" * 10_000 + b"}", "number that is too long"),
     "too deep": (b"[" * 100_000, "nested too deeply"),
     "a list": (b"[]", "not a notebook"),
     "an empty object": (b"{}", "not a notebook"),
@@ -52,9 +53,13 @@ def test_a_notebook_of_an_older_format_is_read_in_the_current_one():
     nbformat.validate(notebook)
 
 
-def test_metadata_of_the_notebook_that_could_break_grading_is_dropped():
-    notebook = read_notebook(io.StringIO(written(metadata={"language": 7, "widgets": []})))
+def test_metadata_that_could_break_grading_is_dropped():
+    cell = new_code_cell("1", metadata={"tags": ["mine"]})
+    cell.metadata.scrolled = 7
+    metadata = {"language": 7, "widgets": [], "kernelspec": {"name": 6}}
+    notebook = read_notebook(io.StringIO(written(metadata=metadata, cells=[cell])))
     assert notebook.metadata == {}
+    assert notebook.cells[0].metadata == {"tags": ["mine"]}
 
 
 def test_a_notebook_that_is_too_large_is_refused():

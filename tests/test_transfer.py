@@ -71,7 +71,9 @@ def with_about(about: object, **tensors: torch.Tensor) -> bytes:
 
 
 SOUND = {"raised": {}, "printed": ""}
+LISTED = b'{"__metadata__":{"about":"{}"},"a|x":{"dtype":["F32"],"shape":[],"data_offsets":[0,0]}}'
 MALFORMED = {
+    "a type that is a list": len(LISTED).to_bytes(8, "little") + LISTED,
     "nothing": b"",
     "text": b"full points, please",
     "a header that is too long": (2**40).to_bytes(8, "little") + b"{}",

@@ -12,6 +12,7 @@ from autograder.exercise import PUBLIC_SEED, Exercise, Inputs, ReferenceFailsErr
 from autograder.exercises import exercises_of
 from autograder.grading.verdict import (
     LONG_CPU_SECONDS,
+    LONG_SECONDS,
     Ask,
     NoAnswerError,
     Returned,
@@ -26,9 +27,9 @@ LINEAR = EXERCISES["linear_attention"]
 SEED = 20240607
 
 
-def asking(exercise: Exercise, function: Callable, cpu_seconds: float = 0.0) -> Ask:
+def asking(exercise: Exercise, function: Callable) -> Ask:
     def ask(cases: dict[str, Inputs]) -> Returned:
-        return Returned(*run_probe(exercise, function, cases), cpu_seconds)
+        return Returned(*run_probe(exercise, function, cases), cpu_seconds=0.1, seconds=0.1)
 
     return ask
 
@@ -131,8 +132,13 @@ def is_slow(cases: dict[str, Inputs]) -> Returned:
     return replace(returned, cpu_seconds=LONG_CPU_SECONDS + 1)
 
 
+def waits_for_others(cases: dict[str, Inputs]) -> Returned:
+    returned = asking(LINEAR, solutions.linear_attention)(cases)
+    return replace(returned, seconds=LONG_SECONDS + 1)
+
+
 def is_empty(cases: dict[str, Inputs]) -> Returned:
-    return Returned({}, "", 0.0)
+    return Returned({}, "", 0.1, 0.1)
 
 
 def is_half_precise(cases: dict[str, Inputs]) -> Returned:
@@ -148,11 +154,12 @@ def is_wrong(cases: dict[str, Inputs]) -> Returned:
     [
         (gives_up, "too much memory"),
         (is_slow, "seconds"),
+        (waits_for_others, "seconds"),
         (is_empty, "fails"),
         (is_wrong, "output is wrong"),
         (is_half_precise, "output is wrong"),
     ],
-    ids=["no answer", "too slow", "empty answer", "wrong numbers", "fewer digits"],
+    ids=["no answer", "too slow", "too late", "empty answer", "wrong numbers", "fewer digits"],
 )
 def test_a_cost_that_was_only_claimed_costs_the_property_and_no_other(answer, reason):
     report = decide(LINEAR, SEED, long_fails(answer))

@@ -2,6 +2,7 @@
 
 import builtins
 import json
+import math
 import secrets
 import tempfile
 import time
@@ -27,7 +28,7 @@ from autograder.grading.provisioner import SandboxProvisioner
 from autograder.grading.sandbox import EXCHANGE, SCRATCH, WORK, SandboxError, find_bubblewrap
 from autograder.grading.scratch import Scratch, ScratchError
 from autograder.grading.verdict import NoAnswerError, Returned, decide, no_answer
-from autograder.grading.watch import cpu_seconds
+from autograder.grading.watch import Watch
 from autograder.report import Report
 from autograder.transfer import MalformedError, pack_cases, unpack_answers
 
@@ -172,9 +173,11 @@ class ExecuteAndJudge(Execute):
             said = "" if self.without_sandbox else provisioner.complaints
             raise RuntimeError(f"The kernel could not be started: {error} {said}") from None
         if self.without_sandbox:
-            self._scratch, self._root = Scratch(here, str(here)), provisioner.process.pid
+            self._scratch = Scratch(here, str(here))
+            self._watch = Watch(provisioner.process.pid, math.inf, self.log.warning)
+            self._watch.start()
         else:
-            self._scratch, self._root = Scratch(provisioner.scratch, SCRATCH), provisioner.child
+            self._scratch, self._watch = Scratch(provisioner.scratch, SCRATCH), provisioner.watch
         key, course = self.resources["nbgrader"], self.parent.parent.coursedir
         for directory, student in (
             (course.release_directory, "."),
@@ -191,6 +194,7 @@ class ExecuteAndJudge(Execute):
             self._cleanup_kernel()
             self.km = None
         if self._scratch:
+            self._watch.stop()
             self._scratch.close()
             self._scratch = None
         if self._folder:
@@ -264,11 +268,11 @@ class ExecuteAndJudge(Execute):
         self.reset_execution_trackers()
         self._seconds = self.exercise_seconds
         self._printed = 0
-        before = cpu_seconds(self._root)
+        before, start = self._watch.cpu_seconds(), time.monotonic()
         try:
             self._scratch.write(sent, pack_cases(cases))
             self.execute_cell(cell, 0, store_history=False)
-            used = cpu_seconds(self._root) - before
+            used, took = self._watch.cpu_seconds() - before, time.monotonic() - start
             answers, printed = unpack_answers(self._scratch.read(answered, self.answer_bytes))
         except CellTimeoutError:
             self._end()
@@ -280,7 +284,7 @@ class ExecuteAndJudge(Execute):
             reason = self._why() or _ENDED
             self._end()
             raise NoAnswerError(reason) from None
-        return Returned(answers, printed, used)
+        return Returned(answers, printed, used, took)
 
     def _too_long(self) -> str:
         return (

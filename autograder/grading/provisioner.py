@@ -57,7 +57,9 @@ class SandboxProvisioner(LocalProvisioner):
     complaints = ""
     """What bubblewrap, and a kernel that did not start, had to say; known when it has ended."""
 
-    _watch: Watch | None = None
+    watch: Watch | None = None
+    """What looks at the processes in the sandbox while there are any."""
+
     _messages: int = -1
 
     @property
@@ -104,8 +106,8 @@ class SandboxProvisioner(LocalProvisioner):
                 os.close(descriptor)
         self.child = read_child(info)
         self.ended_because = ""
-        self._watch = Watch(self.child, self.memory, self.end)
-        self._watch.start()
+        self.watch = Watch(self.child, self.memory, self.end)
+        self.watch.start()
         # The grader's path to the same sockets.
         self.connection_info["ip"] = str(self.scratch / KERNEL / "socket")
         return self.connection_info
@@ -118,9 +120,9 @@ class SandboxProvisioner(LocalProvisioner):
 
     async def cleanup(self, restart: bool = False) -> None:
         """Stop watching."""
-        if self._watch:
-            self._watch.stop()
-            self._watch = None
+        if self.watch:
+            self.watch.stop()
+            self.watch = None
             os.set_blocking(self._messages, False)
             with contextlib.suppress(BlockingIOError):
                 self.complaints = os.read(self._messages, 2000).decode(errors="replace").strip()

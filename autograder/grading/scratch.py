@@ -37,8 +37,11 @@ class Scratch:
         return f"{self._there}/{EXCHANGE}/{name}"
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a file for the student's process. Raises OSError if it cannot be made."""
-        _write(name, self._exchange, data)
+        """Write a file for the student's process. Raises ScratchError if it cannot be made."""
+        try:
+            _write(name, self._exchange, data)
+        except OSError:
+            raise ScratchError("your code fills the folder that the cases are put into") from None
 
     def read(self, name: str, limit: int) -> bytes:
         """Read what the student's process wrote, and remove it.
@@ -51,10 +54,13 @@ class Scratch:
             descriptor = os.open(name, flags, dir_fd=self._exchange)
         except OSError:
             raise ScratchError("no answer came back") from None
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise ScratchError("what came back is no plain file")
-            data = file.read(limit + 1)
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                data = file.read(limit + 1)
+        finally:
+            os.close(descriptor)
         if len(data) > limit:
             raise ScratchError(f"the answer has more than {limit / 1e6:g} MB")
         os.unlink(name, dir_fd=self._exchange)

@@ -38,15 +38,17 @@ def read_notebook(file: TextIO) -> NotebookNode:
     if not text.strip():
         raise UnreadableError("it is empty")
     try:
-        json.loads(text)
+        data = json.loads(text)
     except json.JSONDecodeError as error:
         raise UnreadableError(
             f"it is not JSON, or only a part of it ({error.msg}, line {error.lineno})"
         ) from None
     except RecursionError:
         raise UnreadableError("its JSON is nested too deeply") from None
+    except ValueError:
+        raise UnreadableError("its JSON holds a number that is too long") from None
     try:
-        return _as_notebook(text)
+        return _as_notebook(data)
     except Exception as error:
         # Any JSON can stand there, and nbformat raises whatever comes of it.
         reason = (str(error).splitlines() or [""])[0][:_MESSAGE_LIMIT]
@@ -55,14 +57,17 @@ def read_notebook(file: TextIO) -> NotebookNode:
         ) from error
 
 
-def _as_notebook(text: str) -> NotebookNode:
-    notebook = nbformat.convert(nbformat.reader.reads(text), to_version=4)
+def _as_notebook(data: Any) -> NotebookNode:
+    # Most metadata means nothing to grading, and could be anything; outputs are made anew.
+    data["metadata"] = {}
+    for cell in data.get("cells", ()):
+        cell["metadata"] = {k: v for k, v in cell["metadata"].items() if k in ("nbgrader", "tags")}
+        if "outputs" in cell:
+            cell["outputs"] = []
+    notebook = nbformat.convert(nbformat.reader.reads(json.dumps(data)), to_version=4)
     notebook = nbformat.v4.upgrade(notebook)
     _, notebook = nbformat.validator.normalize(notebook)
     nbformat.validate(notebook, relax_add_props=True)
-    # The rest of a notebook's metadata means nothing to grading, and could be anything.
-    kept = ("kernelspec", "language_info")
-    notebook.metadata = {k: v for k, v in notebook.metadata.items() if k in kept}
     notebook = nbformat.from_dict(notebook)
     nbformat.writes(notebook).encode()  # half of a surrogate pair can be read, but not written
     return notebook

@@ -8,8 +8,11 @@ from autograder.exercise import PUBLIC_SEED, Exercise, Inputs
 from autograder.judge import Answers, judge, judge_long
 from autograder.report import Line, Report
 
-LONG_CPU_SECONDS = 3.0
-"""CPU time that the long cases of an exercise may take: twenty times what a solution needs."""
+LONG_CPU_SECONDS, LONG_SECONDS = 3.0, 10.0
+"""What the long cases of an exercise may take, in CPU time of all processes and by the clock.
+
+A solution needs a tenth of the first at most.
+"""
 
 _FRESH_ONLY = (
     "right on the cases of the check, wrong on others of their kind, which were drawn when this "
@@ -23,11 +26,12 @@ class NoAnswerError(Exception):
 
 @dataclass(frozen=True)
 class Returned:
-    """What came back from the student's process, and the CPU time that it took."""
+    """What came back from the student's process, and how long that took."""
 
     answers: Answers
     printed: str
     cpu_seconds: float
+    seconds: float
 
 
 Ask = Callable[[dict[str, Inputs]], Returned]
@@ -74,7 +78,7 @@ def _with_long_cases(
     else:
         expected = reference_when_asked(exercise, cases)
         complaints = judge_long(exercise, cases, returned.answers, expected)
-        if returned.cpu_seconds > LONG_CPU_SECONDS:
+        if returned.cpu_seconds > LONG_CPU_SECONDS or returned.seconds > LONG_SECONDS:
             slow = f"on a long sequence it computed for more than {LONG_CPU_SECONDS:g} seconds"
             complaints = dict.fromkeys(titles, slow)
     return tuple(

@@ -19,17 +19,6 @@ def _processes(root: int) -> Iterator[psutil.Process]:
         return
 
 
-def cpu_seconds(root: int) -> float:
-    """CPU time of a process and all its descendants, also of those that have ended."""
-    total = 0.0
-    for process in _processes(root):
-        try:
-            total += sum(process.cpu_times()[:4])  # its own and its children's; user and system
-        except psutil.NoSuchProcess:
-            continue
-    return total
-
-
 def memory_bytes(root: int) -> int:
     """Memory that a process and its descendants hold: their own, and what they share."""
     total = 0
@@ -45,19 +34,36 @@ def memory_bytes(root: int) -> int:
 
 
 class Watch(threading.Thread):
-    """Calls `end` with a reason when the processes below `root` use more memory than allowed.
+    """Adds up what the processes below `root` compute, and ends them when they use too much memory.
 
-    The kernel's own limits hold for each process; this one holds for all together.
+    end: called with the reason. The kernel's own limits hold for each process; this one holds for
+    all together.
     """
 
-    def __init__(self, root: int, memory: int, end: Callable[[str], None]) -> None:
+    def __init__(self, root: int, memory: float, end: Callable[[str], None]) -> None:
         super().__init__(daemon=True, name="watch-student")
         self._root, self._memory, self._end = root, memory, end
         self._stopped = threading.Event()
+        self._cpu: dict[tuple[int, float], float] = {}
+
+    def cpu_seconds(self) -> float:
+        """CPU time of all processes so far, also of those that have ended.
+
+        A parent can hide what its children took, so each is looked at while it runs: what one
+        computes after the last look, a tenth of a second at most, is missed.
+        """
+        for process in _processes(self._root):
+            try:
+                times = process.cpu_times()
+                self._cpu[process.pid, process.create_time()] = times.user + times.system
+            except psutil.NoSuchProcess:
+                continue
+        return sum(self._cpu.copy().values())
 
     def run(self) -> None:
         """Look until `stop` is called or the processes have ended."""
         while not self._stopped.wait(_INTERVAL) and psutil.pid_exists(self._root):
+            self.cpu_seconds()
             if memory_bytes(self._root) > self._memory:
                 return self._end(f"it used more than {self._memory / 1e9:g} GB of memory")
             machine = psutil.virtual_memory()
