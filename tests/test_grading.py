@@ -108,6 +108,20 @@ def test_what_is_no_file_is_replaced_by_a_text_that_says_so(folder_with_links):
     assert (folder_with_links.parent / "secret" / "grades").read_text() == "everybody's"
 
 
+def test_a_folder_in_the_place_of_a_notebook_is_kept_beside_a_text(folder_with_links):
+    replace_what_is_no_file(folder_with_links, ["more"])
+    assert "a folder" in (folder_with_links / "more").read_text()
+    assert (folder_with_links / "more.folder" / "data.txt").read_text() == "1 2 3"
+
+
+def test_a_submission_that_is_a_link_to_another_is_not_followed(folder_with_links, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(folder_with_links)
+    replace_what_is_no_file(link, ["mine.py"])
+    assert "a link to" in (link / "mine.py").read_text()
+    assert (folder_with_links / "mine.py").read_text() == "x = 1"
+
+
 # --- Restoring the graded cells ------------------------------------------------------------------
 
 

@@ -1,7 +1,9 @@
 """What a student's process can see, use and do in the sandbox."""
 
+import errno
 import json
 import os
+import platform
 import shutil
 import socket
 from collections.abc import Iterator
@@ -63,10 +65,27 @@ LOOK = {
     "writable": "writable()",
     "reached": "reached()",
     "loopback": "loopback()",
+    "keys": "errno_of(lambda: call(KEYCTL, 11, -3, 0, 0, 0))",
+    "segment": "errno_of(lambda: call(SHMGET, 0, 1000, 0o1600))",
+    "hidden memory": "errno_of(lambda: os.memfd_create('x'))",
+    "host": "errno_of(lambda: socket.socket(socket.AF_VSOCK))",
+    "user namespace": "errno_of(lambda: call(UNSHARE, 0x10000000))",
 }
+CALLS = {"x86_64": (250, 29, 272), "aarch64": (219, 194, 97)}
 PREPARE = """
-import importlib.util, json, os, socket
+import ctypes, importlib.util, json, os, socket
+KEYCTL, SHMGET, UNSHARE = {calls!r}
 HIDDEN, PATHS, PORT = {hidden!r}, {paths!r}, {port!r}
+
+def call(*arguments):
+    if ctypes.CDLL(None, use_errno=True).syscall(*arguments) < 0:
+        raise OSError(ctypes.get_errno(), "refused")
+
+def errno_of(do):
+    try:
+        do()
+    except OSError as error:
+        return error.errno
 
 def importable(name):
     try:
@@ -132,7 +151,10 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     ]
     with socket.create_server(("127.0.0.1", 0)) as server:
         prepare = PREPARE.format(
-            hidden=hidden, paths=[str(path) for path in paths], port=server.getsockname()[1]
+            calls=CALLS[platform.machine()],
+            hidden=hidden,
+            paths=[str(path) for path in paths],
+            port=server.getsockname()[1],
         )
         look = "\n".join(f"print(json.dumps({expression}))" for expression in LOOK.values())
         prepared, looked = run(folder, prepare, look)
@@ -182,6 +204,15 @@ def test_no_other_process_is_seen(seen):
 def test_there_is_no_network_but_a_loopback_of_its_own(seen):
     assert seen["reached"] == []
     assert seen["loopback"] == "hello"
+
+
+@pytest.mark.parametrize("call", ["keys", "segment", "hidden memory", "user namespace"])
+def test_what_no_namespace_isolates_is_refused(seen, call):
+    assert seen[call] == errno.EPERM
+
+
+def test_there_is_no_way_to_the_host_of_a_virtual_machine(seen):
+    assert seen["host"] == errno.EAFNOSUPPORT
 
 
 GLOO = """

@@ -13,6 +13,7 @@ and what execute.py needs:
 
     provisioner.py   starts a kernel in the sandbox, for jupyter_client
     sandbox.py       what is seen in it, and what may be used: bubblewrap's arguments
+    seccomp.py       system calls that it refuses
     watch.py         ends it when it uses too much
     scratch.py       exchanges files with it
     plain_files.py   reads folders that somebody else has filled

@@ -3,7 +3,7 @@
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 _REPLACED = "It was no file that was handed in here, but"
@@ -31,20 +31,37 @@ def plain_files(folder: Path, limit: int) -> Iterator[tuple[Path, bytes]]:
                     yield Path(place, name).relative_to(folder), data
 
 
-def replace_what_is_no_file(folder: Path) -> None:
-    """Put a text file in the place of each link, pipe, socket or device below a folder.
+def replace_what_is_no_file(folder: Path, notebooks: Sequence[str] = ()) -> None:
+    """Put a text file in the place of each link, pipe, socket or device of a submission.
 
-    nbgrader copies what it finds there, and follows links.
+    nbgrader copies what it finds there, and follows links. Where one of the notebooks is a folder,
+    or the submission itself is a link, the text stands for the notebooks.
     """
+    if folder.is_symlink():
+        target = os.readlink(folder)
+        folder.unlink()
+        folder.mkdir()
+        for name in notebooks:
+            _replace(folder / name, f"a link to {target!r}")
     for place, folders, names in os.walk(folder):
         for name in (*folders, *names):
             path = Path(place, name)
             mode = path.lstat().st_mode
-            if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
-                continue
-            what = f"a link to {os.readlink(path)!r}" if stat.S_ISLNK(mode) else "a special file"
-            path.unlink()
-            path.write_text(f"{_REPLACED} {what}. Only files are graded.\n")
+            if stat.S_ISLNK(mode):
+                target = os.readlink(path)
+                path.unlink()
+                _replace(path, f"a link to {target!r}")
+            elif not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                path.unlink()
+                _replace(path, "a special file")
+    for name in notebooks:
+        if (folder / name).is_dir():
+            (folder / name).rename(folder / f"{name}.folder")
+            _replace(folder / name, "a folder")
+
+
+def _replace(path: Path, what: str) -> None:
+    path.write_text(f"{_REPLACED} {what}. Only files are graded.\n")
 
 
 def was_no_file(text: str) -> bool:

@@ -20,6 +20,7 @@ from autograder.grading.sandbox import (
     read_child,
     sandboxed,
 )
+from autograder.grading.seccomp import seccomp_filter
 from autograder.grading.watch import Watch
 
 _MESSAGE_LIMIT = 16_000_000
@@ -83,8 +84,9 @@ class SandboxProvisioner(LocalProvisioner):
         cmd = [_CONNECTION_FILE if part == self.parent.connection_file else part for part in cmd]
         info, report = os.pipe()
         texts = {_CONNECTION_FILE: json.dumps(connection)} | _SYSTEM_FILES
-        files = {path: _pipe_with(text) for path, text in texts.items()}
-        more = ["--info-fd", str(report)]
+        files = {path: _pipe_with(text.encode()) for path, text in texts.items()}
+        seccomp = _pipe_with(seccomp_filter())
+        more = ["--info-fd", str(report), "--seccomp", str(seccomp)]
         for path, descriptor in files.items():
             more += ["--perms", "0444", "--ro-bind-data", str(descriptor), path]
         limits = Limits(self.memory, self.files, self.processes, self.cpu_seconds)
@@ -95,14 +97,14 @@ class SandboxProvisioner(LocalProvisioner):
             "stdin": subprocess.DEVNULL,
             "stdout": subprocess.DEVNULL,
             "stderr": messages,
-            "pass_fds": (report, *files.values()),
+            "pass_fds": (report, seccomp, *files.values()),
             "cwd": "/",
             "env": {},
         }
         try:
             await super().launch_kernel(command, **kwargs)
         finally:
-            for descriptor in (report, messages, *files.values()):
+            for descriptor in (report, seccomp, messages, *files.values()):
                 os.close(descriptor)
         self.child = read_child(info)
         self.ended_because = ""
@@ -130,8 +132,8 @@ class SandboxProvisioner(LocalProvisioner):
         await super().cleanup(restart)
 
 
-def _pipe_with(text: str) -> int:
+def _pipe_with(data: bytes) -> int:
     reader, writer = os.pipe()
-    with os.fdopen(writer, "w") as file:
-        file.write(text)
+    with os.fdopen(writer, "wb") as file:
+        file.write(data)
     return reader
