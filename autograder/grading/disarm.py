@@ -12,6 +12,7 @@ from nbgrader.utils import is_grade, is_solution
 
 Resources = dict[str, Any]
 
+_WIDGET = "application/vnd.jupyter.widget-view+json"
 _TAGS = (
     "a abbr b blockquote br code dd del details div dl dt em h1 h2 h3 h4 h5 h6 hr i img kbd li ol "
     "p pre s small span strong sub summary sup table tbody td tfoot th thead tr tt u ul"
@@ -50,6 +51,9 @@ class DisarmHtml(NbGraderPreprocessor, SanitizeHTML):
         """Disarm one cell."""
         if cell.cell_type == "code":
             if not is_grade(cell) or is_solution(cell):
+                for output in cell.outputs:
+                    if _WIDGET in output.get("data", {}):
+                        output.data = {"text/plain": "(a widget, which works in the notebook)"}
                 cell.outputs = self.sanitize_code_outputs(cell.outputs)
         elif cell.source not in self._released:
             # Of the characters of Markdown only < can begin a tag.
