@@ -9,9 +9,9 @@ from autograder.doctor import find_chromium
 from tests import needs
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A headless Chromium."""
+    """A headless Chromium; it ends with the module, whose event loop would disturb others."""
     executable = find_chromium()
     if executable is None:
         needs.missing("no Chromium: install it (Debian: apt install chromium) or set CHROMIUM")
