@@ -1,0 +1,338 @@
+"""The exercises of 03_low_rank_attention on Nyström's method."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from autograder.cases import (
+    COST_DIM,
+    COST_SIZES,
+    GRADIENTS,
+    LONG,
+    NO_MATRIX,
+    attention_case,
+    cost_case,
+    cost_tensors,
+    in_float64,
+    long_attention_case,
+    normal,
+)
+from autograder.exercise import Answer, Exercise, Inputs, Property, difference
+from autograder.probes import cost_over_sizes, supplied, with_gradients
+from autograder.properties import cost_grows_at_most, matches
+from course.specifications.low_rank_attention import means_of_segments
+
+COST_LANDMARKS = 16
+
+
+# --- segment_means -------------------------------------------------------------------------------
+
+
+def _means_cases(generator: Generator) -> dict[str, Inputs]:
+    def case(n: int, num_landmarks: int) -> Inputs:
+        return {
+            "x": normal(generator, 2, 3, n, 4),
+            "num_landmarks": num_landmarks,
+            "cotangent": normal(generator, 2, 3, num_landmarks, 4),
+        }
+
+    turned = case(15, 5)
+    turned["x"] = turned["x"].mT.contiguous().mT
+    cost = cost_case(2 * COST_DIM, num_landmarks=64, calls_allowed=[32] * len(COST_SIZES))
+    return {
+        "whole segments": case(12, 4),
+        "one landmark": case(7, 1),
+        "as many landmarks as tokens": case(6, 6),
+        "one token": case(1, 1),
+        "columns contiguous": turned,
+        "float64": in_float64(case(8, 2)),
+        "ragged": case(13, 5),
+        "one token too many": case(17, 4),
+        "nearly as many landmarks as tokens": case(7, 5),
+        "cost": cost,
+    }
+
+
+def _means_long_cases(generator: Generator) -> dict[str, Inputs]:
+    # A matrix of averages, a row for each landmark, is 4.3 GB.
+    return {"long": {"x": normal(generator, 1, LONG + 5, COST_DIM), "num_landmarks": 2**13}}
+
+
+def _means_probe(
+    function: Callable,
+    num_landmarks: int,
+    x: Tensor | None = None,
+    cotangent: Tensor | None = None,
+    sizes: list[int] | None = None,
+    largest_allowed: list[int] | None = None,
+    calls_allowed: list[int] | None = None,
+) -> Answer:
+    if sizes:
+        return cost_over_sizes(function, lambda n: (cost_tensors(n)[0], num_landmarks), sizes)
+    return with_gradients(lambda x: function(x, num_landmarks), {"x": x}, cotangent)
+
+
+WHOLE = (
+    "whole segments",
+    "one landmark",
+    "as many landmarks as tokens",
+    "one token",
+    "columns contiguous",
+    "float64",
+)
+RAGGED = ("ragged", "one token too many", "nearly as many landmarks as tokens")
+MEANS = Exercise(
+    "segment_means",
+    "low_rank_attention",
+    _means_cases,
+    _means_probe,
+    (
+        matches("output", title="equals the means of whole segments", points=1, cases=WHOLE),
+        matches(
+            "output",
+            title="equals them where n is no multiple: the first segments are longer by one",
+            points=2,
+            cases=RAGGED,
+        ),
+        matches("grad_x", title="the gradient is right", points=1, cases=(*WHOLE, *RAGGED)),
+        cost_grows_at_most(
+            1.1,
+            "a matrix with a row for each landmark and a column for each token is not needed",
+            title="O(n), all segments at once",
+            points=1,
+            long=("long",),
+        ),
+    ),
+    _means_long_cases,
+)
+
+
+# --- iterative_pinv ------------------------------------------------------------------------------
+
+
+def _softmax_matrices(generator: Generator, *shape: int) -> Tensor:
+    return normal(generator, *shape, scale=2.0).softmax(dim=-1)
+
+
+def _nearly_uniform(generator: Generator, m: int) -> Tensor:
+    """Softmax matrices whose rows hardly differ: a condition number of about 1000 · m."""
+    own = torch.eye(m)[torch.randperm(m, generator=generator)]
+    scores = 1e-3 * (own + normal(generator, 2, m, m, scale=0.03))
+    return scores.double().softmax(dim=-1)
+
+
+def _two_equal_landmarks(generator: Generator, m: int) -> Tensor:
+    """A softmax matrix with two equal rows and two equal columns: it has no inverse."""
+    scores = 4 * torch.eye(m - 1) + normal(generator, m - 1, m - 1, scale=0.3)
+    twice = torch.cat([torch.arange(m - 1), torch.randint(m - 1, (1,), generator=generator)])
+    return scores[twice][:, twice].double().softmax(dim=-1)
+
+
+def _pinv_cases(generator: Generator) -> dict[str, Inputs]:
+    def case(a: Tensor, num_iterations: int) -> Inputs:
+        return {
+            "a": a,
+            "num_iterations": num_iterations,
+            "cotangent": normal(generator, *a.shape).to(a.dtype),
+        }
+
+    several = _softmax_matrices(generator, 3, 5, 5)
+    sizes = torch.tensor([100.0, 1.0, 0.01])[:, None, None]
+    return {
+        "no iteration": case(normal(generator, 2, 3, 5, 5), 0),
+        "one iteration": case(normal(generator, 2, 5, 5), 1),
+        "negative entries": case(normal(generator, 2, 3, 4, 4), 4),
+        "softmax matrices": case(_softmax_matrices(generator, 2, 3, 6, 6), 6),
+        "one landmark": case(torch.ones(2, 1, 1), 3),
+        "no batch": case(_softmax_matrices(generator, 7, 7), 6),
+        "columns contiguous": case(_softmax_matrices(generator, 2, 5, 5).mT, 2),
+        "float64": in_float64(case(_softmax_matrices(generator, 2, 4, 4), 6)),
+        "large and small matrices": case(sizes * several, 6),
+        "nearly uniform": case(_nearly_uniform(generator, 6), 25),
+        "two equal landmarks": case(_two_equal_landmarks(generator, 6), 10),
+    }
+
+
+def _pinv_probe(function: Callable, a: Tensor, num_iterations: int, cotangent: Tensor) -> Answer:
+    return with_gradients(lambda a: function(a, num_iterations), {"a": a}, cotangent)
+
+
+def _not_converged(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
+    truth = torch.linalg.pinv(inputs["a"].double())
+    if text := difference("output", answer["output"], truth):
+        return f"after {inputs['num_iterations']} iterations it is not the pseudo-inverse: {text}"
+    return None
+
+
+ITERATES = (
+    "one iteration",
+    "negative entries",
+    "softmax matrices",
+    "one landmark",
+    "no batch",
+    "columns contiguous",
+    "float64",
+)
+PINV = Exercise(
+    "iterative_pinv",
+    "low_rank_attention",
+    _pinv_cases,
+    _pinv_probe,
+    (
+        matches(
+            "output",
+            title="starts from Aᵀ / (‖A‖₁ ‖A‖_∞)",
+            points=1,
+            cases=("no iteration",),
+        ),
+        matches(
+            "output",
+            title="an iteration is ¼ Z(13I − AZ(15I − AZ(7I − AZ)))",
+            points=2,
+            cases=ITERATES,
+        ),
+        matches(
+            "output",
+            title="matrices of a batch do not change each other",
+            points=1,
+            cases=("large and small matrices",),
+        ),
+        Property(
+            "converges to the pseudo-inverse, where rows are nearly or exactly equal, too",
+            2,
+            _not_converged,
+            ("nearly uniform", "two equal landmarks"),
+            compared=("output",),
+        ),
+        # Not for softmax matrices: their row sums are all 1, and rounding picks the largest.
+        matches(
+            "grad_a",
+            title="the gradient is right",
+            points=1,
+            cases=("one iteration", "negative entries"),
+        ),
+    ),
+)
+
+
+# --- nystrom_attention ---------------------------------------------------------------------------
+
+
+def _nystrom_cases(generator: Generator) -> dict[str, Inputs]:
+    def case(n_q: int, n_k: int, d_v: int, m: int, iterations: int, scale: float = 2.0) -> Inputs:
+        counts = {"num_landmarks": m, "num_iterations": iterations}
+        return attention_case(generator, n_q, n_k, 4, d_v, scale) | counts
+
+    turned = case(9, 9, 3, m=3, iterations=6)
+    turned |= {name: turned[name].mT.contiguous().mT for name in "qkv"}
+    # Each token answers itself most, so that its matrix has an inverse to converge to.
+    own = 4 * F.normalize(normal(generator, 2, 2, 6, 4), dim=-1)
+    return {
+        "short": case(6, 6, 4, m=3, iterations=6),
+        "ragged": case(13, 13, 3, m=5, iterations=4),
+        "more keys than queries": case(7, 11, 3, m=3, iterations=6),
+        "more queries than keys": case(11, 6, 4, m=4, iterations=2),
+        "one landmark": case(7, 7, 3, m=1, iterations=6),
+        "one token": case(1, 1, 3, m=1, iterations=1),
+        "columns contiguous": turned,
+        "large numbers": case(12, 12, 3, m=4, iterations=6, scale=8.0),
+        "float64": in_float64(case(9, 9, 3, m=4, iterations=9)),
+        "every token a landmark": in_float64(
+            case(6, 6, 3, m=6, iterations=40) | {"q": own, "k": own}
+        ),
+        "cost": cost_case(COST_SIZES[0] // 2, num_landmarks=COST_LANDMARKS, num_iterations=6),
+    }
+
+
+def _nystrom_long_cases(generator: Generator) -> dict[str, Inputs]:
+    case = long_attention_case(
+        generator,
+        LONG,
+        COST_DIM,
+        COST_DIM,
+        num_landmarks=COST_LANDMARKS,
+        num_iterations=6,
+    )
+    return {"long": case}
+
+
+def _pinv(a: Tensor, num_iterations: int) -> Tensor:
+    identity = torch.eye(a.shape[-1], dtype=a.dtype)
+    size = a.abs().sum(-2).amax(-1) * a.abs().sum(-1).amax(-1)
+    z = a.mT / size[..., None, None]
+    for _ in range(num_iterations):
+        az = a @ z
+        z = z @ (13 * identity - az @ (15 * identity - az @ (7 * identity - az))) / 4
+    return z
+
+
+def _nystrom_probe(
+    function: Callable,
+    num_landmarks: int,
+    num_iterations: int,
+    sizes: list[int] | None = None,
+    largest_allowed: list[int] | None = None,
+    cotangent: Tensor | None = None,
+    **tensors: Tensor,
+) -> Answer:
+    with supplied(function, segment_means=means_of_segments, iterative_pinv=_pinv):
+        if sizes:
+            return cost_over_sizes(
+                function, lambda n: (*cost_tensors(n), num_landmarks, num_iterations), sizes
+            )
+        return with_gradients(
+            lambda q, k, v: function(q, k, v, num_landmarks, num_iterations), tensors, cotangent
+        )
+
+
+def _not_softmax(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
+    truth = F.scaled_dot_product_attention(*(inputs[name].double() for name in "qkv"))
+    if text := difference("output", answer["output"], truth):
+        return f"it is not softmax attention: {text}"
+    return None
+
+
+SAME_LENGTH = ("short", "ragged", "one landmark", "one token", "columns contiguous", "float64")
+OTHER_LENGTH = ("more keys than queries", "more queries than keys")
+NYSTROM = Exercise(
+    "nystrom_attention",
+    "low_rank_attention",
+    _nystrom_cases,
+    _nystrom_probe,
+    (
+        matches(
+            "output",
+            title="equals softmax(QK̃ᵀ/√d) softmax(Q̃K̃ᵀ/√d)⁺ softmax(Q̃Kᵀ/√d) V",
+            points=2,
+            cases=SAME_LENGTH,
+        ),
+        matches(
+            "output",
+            title="for another number of queries than keys, and large numbers",
+            points=1,
+            cases=(*OTHER_LENGTH, "large numbers"),
+        ),
+        Property(
+            "is softmax attention where every token is a landmark",
+            1,
+            _not_softmax,
+            ("every token a landmark",),
+        ),
+        matches(
+            *GRADIENTS,
+            title="gradients are right",
+            points=1,
+            cases=("short", "ragged", *OTHER_LENGTH),
+        ),
+        cost_grows_at_most(
+            1.1,
+            NO_MATRIX,
+            title="O(n): nothing n × n is computed",
+            points=2,
+            long=("long",),
+        ),
+    ),
+    _nystrom_long_cases,
+)
