@@ -10,6 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
+from autograder.answers import reference_answers
+from autograder.exercise import PUBLIC_SEED
+from autograder.exercises import exercises_of
+from autograder.extract import exercise_source
+from autograder.judge import judge
+from autograder.probes import run_probe
 from course import measure
 from course.specifications.foundations import (
     attention_query_by_query,
@@ -148,6 +154,22 @@ def test_multi_head_attention_and_its_gradients_equal_the_specification(n, num_h
     close(ours(*tensors), slow(*tensors))
     for gradient, truth in zip(gradients(ours, *tensors), gradients(slow, *tensors), strict=True):
         close(gradient, truth)
+
+
+def test_an_unsolved_softmax_attention_does_not_fail_multi_head_attention():
+    def softmax_attention(*args, **kwargs):
+        raise NotImplementedError
+
+    exercises = exercises_of("foundations")
+    exercise = exercises["multi_head_attention"]
+    namespace = {}
+    exec(exercise_source(right, exercise.name, set(exercises)), namespace)
+    namespace["softmax_attention"] = softmax_attention
+    cases = exercise.draw_cases(PUBLIC_SEED)
+    answers, _ = run_probe(exercise, namespace[exercise.name], cases)
+    report = judge(exercise, cases, answers, reference_answers(exercise, cases))
+    assert report.points == exercise.points
+    assert namespace["softmax_attention"] is softmax_attention
 
 
 # --- attention_cost and scaling_exponent ---------------------------------------------------------

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from course.measure import count_cost
+from course.measure import count_cost, one_thread
 
 
 def attention_query_by_query(
@@ -57,6 +57,7 @@ def heads_one_by_one(
     return torch.cat(heads, dim=-1) @ w_o.T
 
 
+@one_thread()
 def count_attention(n: int, d: int, num_heads: int, bytes_per_element: int) -> tuple[int, int, int]:
     """Run softmax attention and count: (FLOPs, bytes of the score matrices, bytes of the inputs).
 
