@@ -45,7 +45,10 @@ def linformer_attention(
 
     Source: Wang et al. 2020, "Linformer", equation 7 (arXiv 2006.04768), whose E is our Eᵀ.
     """
-    return F.scaled_dot_product_attention(q, e.mT @ k, f.mT @ v)
+    # Named axes, and not eᵀ @ k, which would take a product, and a gradient of e, for each head.
+    keys = torch.einsum("nk,...nd->...kd", e, k)
+    values = torch.einsum("nk,...nd->...kd", f, v)
+    return F.scaled_dot_product_attention(q, keys, values)
 
 
 def johnson_lindenstrauss_projection(

@@ -150,10 +150,7 @@ def scaled_by_the_number_of_mixtures(q, k, v, e, f):
     return F.scaled_dot_product_attention(q, e.mT @ k, f.mT @ v, scale=e.shape[-1] ** -0.5)
 
 
-@mistake(
-    right.linformer_attention,
-    "The scores are not divided by √d.",
-)
+@mistake(right.linformer_attention, "The scores are not divided by √d.")
 def not_scaled(q, k, v, e, f):
     return F.scaled_dot_product_attention(q, e.mT @ k, f.mT @ v, scale=1.0)
 

@@ -91,10 +91,7 @@ def tokens_dealt_in_turn(x, num_landmarks):
     )
 
 
-@mistake(
-    right.segment_means,
-    "The tokens of a segment are summed and not divided by how many they are.",
-)
+@mistake(right.segment_means, "The tokens of a segment are summed and not divided by their number.")
 def sums_instead_of_means(x, num_landmarks):
     segments = x.tensor_split(num_landmarks, dim=-2)
     return torch.stack([segment.sum(dim=-2) for segment in segments], dim=-2)
@@ -321,10 +318,7 @@ def fourth_root_on_queries_only(q, k, v, num_landmarks, num_iterations):
     return right.nystrom_attention(q * scale, k, v, num_landmarks, num_iterations)
 
 
-@mistake(
-    right.nystrom_attention,
-    "The scores are not divided by √d.",
-)
+@mistake(right.nystrom_attention, "The scores are not divided by √d.")
 def not_scaled(q, k, v, num_landmarks, num_iterations):
     return right.nystrom_attention(q * q.shape[-1] ** 0.5, k, v, num_landmarks, num_iterations)
 
