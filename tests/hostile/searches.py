@@ -72,7 +72,7 @@ def searches_the_files():
         for name in (*folders, *names)
         if (name in WORDS and "site-packages/" not in folder) or name.endswith(".safetensors")
     ]
-    hits += [path for path in KNOWN.values() if path.startswith("/") and os.path.exists(path)]
+    hits += [KNOWN[name] for name in ("canary", "other", "source") if os.path.exists(KNOWN[name])]
     print(f"{WON}: {hits}" if hits else "There is nothing to find")
 
     def linear_attention(q, k, v, feature_map):
