@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -274,7 +275,12 @@ for _ in range(10):
         time.sleep(60)
 time.sleep(60)
 """
-PRINTS = "for _ in range(10**9):\n    print('x' * 10**6)"
+PRINTS = """
+import time
+while True:
+    print('x' * 10**4)
+    time.sleep(0.001)
+"""
 
 
 @pytest.mark.parametrize(
@@ -283,14 +289,24 @@ PRINTS = "for _ in range(10**9):\n    print('x' * 10**6)"
         (SHARED, "more than 3 GB of memory"),
         (SEVERAL, "more than 3 GB of memory"),
         (PRINTS, "printed more than 20 MB"),
+        ("print('x' * 10**8)", "printed more than 20 MB"),
         ("import os; os._exit(1)", ""),
     ],
-    ids=["shared memory", "many processes", "prints", "exit"],
+    ids=["shared memory", "many processes", "prints", "prints at once", "exit"],
 )
 def test_a_cell_that_takes_the_process_down_is_told_why_and_the_others_run(tmp_path, code, reason):
     cells = run(tmp_path, "x = 6", code, "print(x * 7)")
     assert any(reason in text and "DeadKernelError" in text for text in errors(cells[1]))
     assert said(cells[2]).strip() == "42"
+
+
+def test_a_cell_runs_again_when_an_earlier_one_may_have_spoilt_its_process(tmp_path):
+    prepare = f"import os, time\nend = {time.time() + 8}\n"
+    first = prepare + "if time.time() > end:\n    os._exit(1)"
+    second = "if time.time() < end:\n    time.sleep(end - time.time())\n    os._exit(1)\n"
+    cells = run(tmp_path, first, prepare + second + "print(42)")
+    assert [len(errors(cell)) for cell in cells] == [1, 0]
+    assert said(cells[1]).strip() == "42"
 
 
 @pytest.mark.parametrize("process", [-1, "os.getppid()"], ids=["everything", "its parent"])

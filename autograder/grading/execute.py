@@ -6,6 +6,7 @@ import math
 import secrets
 import tempfile
 import time
+from collections import Counter
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import nbformat
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
-from nbclient.exceptions import CellTimeoutError
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_output
 from nbgrader.preprocessors import Execute
@@ -60,7 +61,7 @@ class ExecuteAndJudge(Execute):
         config=True
     )
     notebook_seconds = Integer(
-        300, help="Seconds that all cells of a notebook may take together."
+        300, help="Seconds that starting and running the cells of a notebook may take together."
     ).tag(config=True)
     output_bytes = Integer(20_000_000, help="Bytes that a notebook may show and print.").tag(
         config=True
@@ -137,7 +138,7 @@ class ExecuteAndJudge(Execute):
             self.reset_execution_trackers()
             self.km = self.create_kernel_manager()
             self._running: int | None = None
-            self._printed = 0
+            self._printed: Counter[int] = Counter()
             try:
                 start = time.monotonic()
                 self._start()
@@ -147,15 +148,19 @@ class ExecuteAndJudge(Execute):
                 for cell in self.nb.cells:
                     if cell.cell_type == "code":
                         cell.outputs = [_sound(output) for output in cell.outputs]
+                        if not isinstance(cell.execution_count, int):
+                            cell.execution_count = None
                 return
             except Exception as error:
                 # A student's process can send anything, and nbclient raises what comes of it.
                 if self._running is None:
                     raise
-                name = type(error).__name__
+                name, why = type(error).__name__, self._why()
                 self.log.warning("Cell %d took its kernel down: %s", self._running, name)
-                output = new_output("error", ename=name, evalue=self._why(), traceback=[name])
+                output = new_output("error", ename=name, evalue=why, traceback=[f"{name}: {why}"])
                 self.nb.cells[self._running].outputs = [output]
+                # It may have spoilt the process in which a later cell was last run.
+                self._finished = {index for index in self._finished if index < self._running}
                 self._finished.add(self._running)
                 self._end()
 
@@ -211,7 +216,7 @@ class ExecuteAndJudge(Execute):
         self, cell: NotebookNode, resources: Resources, index: int
     ) -> tuple[NotebookNode, Resources]:
         """Run one cell, unless it is a test cell, is finished, or there is no time left."""
-        left = self.notebook_seconds - self._cell_seconds
+        left = self.notebook_seconds - self._start_seconds - self._cell_seconds
         if index in self._finished or is_grade(cell) or left <= 0:
             return cell, resources
         self._seconds = max(1, int(min(self.timeout or left, left)))
@@ -222,16 +227,27 @@ class ExecuteAndJudge(Execute):
         finally:
             self._cell_seconds += time.monotonic() - start
 
+    def execute_cell(self, cell: NotebookNode, cell_index: int, **how: Any) -> NotebookNode:
+        """Run one cell. Raises DeadKernelError also where it has ended, but printed too much."""
+        run = super().execute_cell(cell, cell_index, **how)
+        if self._too_much_is_printed():
+            raise DeadKernelError("Too much was printed.")
+        return run
+
     def process_message(
         self, msg: dict[str, Any], cell: NotebookNode, cell_index: int
     ) -> NotebookNode | None:
         """Take what a cell shows, until it is too much."""
-        self._printed += len(str(msg["content"]))
-        if self._printed > self.output_bytes and msg["msg_type"] != "status":
+        self._printed[cell_index] += len(str(msg["content"]))
+        if self._too_much_is_printed() and msg["msg_type"] != "status":
+            self._running = max(self._printed, key=self._printed.get)
             if isinstance(self.km.provisioner, SandboxProvisioner):
                 self.km.provisioner.end(f"it printed more than {self.output_bytes / 1e6:g} MB")
             return None
         return super().process_message(msg, cell, cell_index)
+
+    def _too_much_is_printed(self) -> bool:
+        return self._printed.total() > self.output_bytes
 
     # --- The judge -------------------------------------------------------------------------------
 
@@ -267,7 +283,7 @@ class ExecuteAndJudge(Execute):
         cell = new_code_cell(f"__import__('autograder.respond').respond.respond({arguments})")
         self.reset_execution_trackers()
         self._seconds = self.exercise_seconds
-        self._printed = 0
+        self._printed = Counter()
         before, start = self._watch.cpu_seconds(), time.monotonic()
         try:
             self._scratch.write(sent, pack_cases(cases))

@@ -1,9 +1,12 @@
 """Start a Jupyter kernel in the sandbox: a kernel provisioner of jupyter_client."""
 
+import asyncio
 import contextlib
 import json
 import os
 import subprocess
+import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from autograder.grading.sandbox import (
 from autograder.grading.seccomp import seccomp_filter
 from autograder.grading.watch import Watch
 
+_START_SECONDS = 60
 _MESSAGE_LIMIT = 16_000_000
 _MESSAGES_WAITING = 64
 _CONNECTION_FILE = f"{SCRATCH}/{KERNEL}/connection.json"
@@ -62,6 +66,7 @@ class SandboxProvisioner(LocalProvisioner):
     """What looks at the processes in the sandbox while there are any."""
 
     _messages: int = -1
+    _sockets: contextlib.ExitStack | None = None
 
     @property
     def scratch(self) -> Path:
@@ -110,9 +115,31 @@ class SandboxProvisioner(LocalProvisioner):
         self.ended_because = ""
         self.watch = Watch(self.child, self.memory, self.end)
         self.watch.start()
-        # The grader's path to the same sockets.
-        self.connection_info["ip"] = str(self.scratch / KERNEL / "socket")
+        self._sockets = contextlib.ExitStack()
+        self.connection_info["ip"] = await self._hold_sockets()
         return self.connection_info
+
+    async def _hold_sockets(self) -> str:
+        """Hold the kernel's sockets open, and make a path to each; returns what the paths share.
+
+        A student's code can put links to other sockets in their place, but not into what is held.
+        """
+        ports = [port for name, port in self.connection_info.items() if name.endswith("_port")]
+        folder = self._sockets.enter_context(tempfile.TemporaryDirectory())
+        flags = os.O_PATH | os.O_NOFOLLOW
+        end = time.monotonic() + _START_SECONDS
+        for port in ports:
+            path = self.scratch / KERNEL / f"socket-{port}"
+            while not path.exists() and await self.poll() is None and time.monotonic() < end:
+                await asyncio.sleep(0.01)
+            with contextlib.suppress(FileNotFoundError):
+                held = os.open(path, flags)
+                self._sockets.callback(os.close, held)
+                os.symlink(f"/proc/self/fd/{held}", f"{folder}/socket-{port}")
+        # The path of a socket may have 107 bytes, and that of the folder may be long.
+        held = os.open(folder, os.O_PATH)
+        self._sockets.callback(os.close, held)
+        return f"/proc/self/fd/{held}/socket"
 
     def end(self, reason: str) -> None:
         """End every process in the sandbox, because of `reason`."""
@@ -129,6 +156,9 @@ class SandboxProvisioner(LocalProvisioner):
             with contextlib.suppress(BlockingIOError):
                 self.complaints = os.read(self._messages, 2000).decode(errors="replace").strip()
             os.close(self._messages)
+        if self._sockets:
+            self._sockets.close()
+            self._sockets = None
         await super().cleanup(restart)
 
 

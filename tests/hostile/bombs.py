@@ -17,6 +17,7 @@ TIMEOUT = "CellTimeoutError"
 TOO_LONG = "Your function took longer than"
 DIED = "DeadKernelError"
 MEMORY = "GB of memory"
+REFUSED = "PermissionError"
 PRINTED = "it printed more than"
 FULL = "No space left on device"
 ENDED = "The Python process ended while your function ran"
@@ -127,7 +128,7 @@ def takes_shared_memory():
         held[-1].write(bytes(10**8))
 
 
-@cell(MEMORY)
+@cell(REFUSED)
 def takes_files_in_memory():
     """Takes memory in files that have no name, and that nobody maps."""
     for number in range(50):
@@ -135,13 +136,16 @@ def takes_files_in_memory():
     print(WON)
 
 
-@cell(MEMORY)
+@cell(REFUSED)
 def takes_segments():
     """Takes memory in System V segments that nobody has attached."""
     libc = ctypes.CDLL(None)
     libc.shmat.restype, libc.shmdt.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
     for _ in range(50):
-        address = libc.shmat(libc.shmget(0, ctypes.c_size_t(50_000_000), 0o1600), None, 0)
+        segment = libc.shmget(0, ctypes.c_size_t(50_000_000), 0o1600)
+        if segment < 0:
+            raise PermissionError
+        address = libc.shmat(segment, None, 0)
         ctypes.memset(address, 1, 50_000_000)
         libc.shmdt(address)
     print(WON)
@@ -253,12 +257,17 @@ def prints_for_ever():
 
 
 @cell(PRINTED)
+def prints_everything_at_once():
+    """Prints more than may be shown, and has ended before anybody can look."""
+    print("6" * 5_000_000)
+
+
+@cell(TIMEOUT)
 def writes_for_ever():
     """Writes a gigabyte past Python, to the standard output and error of its process."""
     for _ in range(50_000):
         os.write(1, b"6" * 10_000)
         os.write(2, b"6" * 10_000)
-        time.sleep(0.001)
 
 
 @cell(PRINTED, at=ATTACKED)
