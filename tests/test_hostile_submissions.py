@@ -27,8 +27,9 @@ from tests.hostile.corpus import (
     WON,
     write_notebook,
 )
-from tests.hostile.killed import copy_of, grade_until, ungraded_class
+from tests.hostile.killed import grade_until, ungraded_class
 from tests.hostile.small_class import (
+    copy_of,
     failure_of,
     hand_in,
     notebook_with,
@@ -133,7 +134,7 @@ def test_nobody_was_reached(graded):
 
 
 @in_group("hostile-c")
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("stop", stoppers.STOPPERS, ids=lambda stop: stop.__name__)
 def test_one_student_does_not_stop_the_class(stop, tmp_path):
     classroom = small_class(tmp_path / "class")

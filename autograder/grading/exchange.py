@@ -1,15 +1,20 @@
 """nbgrader's exchange, where one student's folder can neither mislead nor stop the others."""
 
 import glob
+import os
+import re
+import stat
 import tempfile
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from nbgrader.exchange import ExchangeError
 from nbgrader.exchange.default import ExchangeCollect, ExchangeReleaseFeedback
 
-from autograder.grading.plain_files import plain_files
+from autograder.grading.plain_files import plain_files, set_aside_no_time
+
+_NO_NAME = re.compile(r"[.-]|.*[*?\[\]/]")
+"""What a path, a pattern or an option could be made of."""
 
 
 class CollectPlainFiles(ExchangeCollect):
@@ -25,26 +30,37 @@ class CollectPlainFiles(ExchangeCollect):
 
     def _path_to_record(self, path: str) -> dict[str, Any]:
         try:
-            return super()._path_to_record(path)
-        except (ExchangeError, ValueError):
-            self.log.error("%s is no submission: its name has no student and time.", path)
-            return {"username": "", "timestamp": datetime.min.replace(tzinfo=UTC)}
+            record = super()._path_to_record(path)
+            name = record["username"]
+            if not name.isprintable() or not name or _NO_NAME.match(name):
+                raise ValueError(name)
+            if not stat.S_ISDIR(os.lstat(path).st_mode):
+                raise NotADirectoryError(path)
+        except Exception:
+            # The parser of times raises what comes of it.
+            self.log.error("%r is no submission: a folder named by a student and a time.", path)
+            return {"username": "", "timestamp": datetime.min}
+        return record
+
+    def copy_files(self) -> None:
+        """Copy the submissions one by one."""
+        for record in self.src_records:
+            self.src_records = [record]
+            try:
+                super().copy_files()
+            except (OSError, RuntimeError, ValueError) as error:
+                self.log.error("%s is not collected: %s", record["filename"], error)
 
     def do_copy(self, src: str, dest: str, log: Any = None) -> None:
-        """Copy one submission."""
-        if Path(src).is_symlink():
-            self.log.error("%s is a link, and not collected.", src)
-            return
-        try:
-            with tempfile.TemporaryDirectory() as folder:
-                copy = Path(folder, "submission")
-                copy.mkdir()
-                for path, data in plain_files(Path(src), 1000 * self.coursedir.max_dir_size):
-                    (copy / path).parent.mkdir(parents=True, exist_ok=True)
-                    (copy / path).write_bytes(data)
-                super().do_copy(str(copy), dest, log)
-        except (OSError, RuntimeError) as error:
-            self.log.error("%s is not collected: %s", src, error)
+        """Copy one submission. Raises OSError if it cannot be."""
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder, "submission")
+            copy.mkdir()
+            for path, data in plain_files(Path(src), 1000 * self.coursedir.max_dir_size):
+                (copy / path).parent.mkdir(parents=True, exist_ok=True)
+                (copy / path).write_bytes(data)
+            set_aside_no_time(copy, self.log)
+            super().do_copy(str(copy), dest, log)
 
 
 class ReleaseFeedbackToEach(ExchangeReleaseFeedback):
@@ -56,5 +72,5 @@ class ReleaseFeedbackToEach(ExchangeReleaseFeedback):
             self.src_path = glob.escape(folder)
             try:
                 super().copy_files()
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 self.log.error("The feedback in %s is not released: %s", folder, error)

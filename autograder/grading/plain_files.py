@@ -4,8 +4,12 @@ import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from logging import Logger
 from pathlib import Path
 
+from nbgrader.utils import parse_utc
+
+_TIME_LIMIT = 100
 _REPLACED = "It was no file that was handed in here, but"
 
 
@@ -13,9 +17,17 @@ def plain_files(folder: Path, limit: int) -> Iterator[tuple[Path, bytes]]:
     """Each plain file below a folder: its path in it, and what it holds.
 
     Links are not followed, wherever they are, and pipes and devices are not read. Raises OSError
-    if the files have more than `limit` bytes together.
+    if `folder` is no folder, or the files have more than `limit` bytes together.
     """
-    for place, _, names, descriptor in os.fwalk(folder):
+    top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        yield from _plain_files_in(top, limit)
+    finally:
+        os.close(top)
+
+
+def _plain_files_in(top: int, limit: int) -> Iterator[tuple[Path, bytes]]:
+    for place, _, names, descriptor in os.fwalk(".", dir_fd=top):
         for name in names:
             # Opened before it is looked at: it cannot become something else between the two.
             try:
@@ -27,8 +39,8 @@ def plain_files(folder: Path, limit: int) -> Iterator[tuple[Path, bytes]]:
                     data = stream.read(limit + 1)
                     limit -= len(data)
                     if limit < 0:
-                        raise OSError(errno.EFBIG, "it is too large", str(folder))
-                    yield Path(place, name).relative_to(folder), data
+                        raise OSError(errno.EFBIG, "it is too large")
+                    yield Path(place, name), data
 
 
 def replace_what_is_no_file(folder: Path, notebooks: Sequence[str] = ()) -> None:
@@ -58,6 +70,23 @@ def replace_what_is_no_file(folder: Path, notebooks: Sequence[str] = ()) -> None
         if (folder / name).is_dir():
             (folder / name).rename(folder / f"{name}.folder")
             _replace(folder / name, "a folder")
+
+
+def set_aside_no_time(submission: Path, log: Logger) -> None:
+    """Rename a timestamp.txt that holds no time: nbgrader could not go on."""
+    path = submission / "timestamp.txt"
+    if not path.exists():
+        return
+    try:
+        with path.open() as file:
+            text = file.read(_TIME_LIMIT + 1)
+        if len(text) > _TIME_LIMIT:
+            raise ValueError("it is too long")
+        parse_utc(text.strip())
+    except Exception as error:
+        # Whatever stands there, the parser of times raises what comes of it.
+        log.warning("The time in %s cannot be read: %s", path, error)
+        path.rename(f"{path}.unreadable")
 
 
 def _replace(path: Path, what: str) -> None:

@@ -12,7 +12,11 @@ from nbgrader.utils import rmtree
 
 from autograder.grading import notice
 from autograder.grading.execute import RECORD, ExecuteAndJudge
-from autograder.grading.plain_files import replace_what_is_no_file, was_no_file
+from autograder.grading.plain_files import (
+    replace_what_is_no_file,
+    set_aside_no_time,
+    was_no_file,
+)
 from autograder.grading.sandbox import SandboxError
 
 _MESSAGE_LIMIT = 200
@@ -90,17 +94,8 @@ class SubmissionExporter(NotebookExporter):
             raise
         for folder, notebooks in self.parent.assignments.items():
             replace_what_is_no_file(Path(folder), [Path(path).name for path in notebooks])
-            self._set_aside_no_time(Path(folder))
+            set_aside_no_time(Path(folder), self.log)
             self._forget_unfinished(notebooks[0])
-
-    def _set_aside_no_time(self, folder: Path) -> None:
-        """Rename a timestamp.txt that holds no time: nbgrader could not go on."""
-        try:
-            self.parent.coursedir.get_existing_timestamp(str(folder))
-        except Exception as error:
-            # Whatever stands there, the parser of times raises what comes of it.
-            self.log.warning("The time in %s cannot be read: %s", folder, error)
-            (folder / "timestamp.txt").rename(folder / "timestamp.txt.unreadable")
 
     def _forget_unfinished(self, notebook: str) -> None:
         """Remove what a grading left that was killed: nbgrader would take it for graded."""

@@ -1,7 +1,5 @@
 """Grades a class in a process of its own, which can be killed at any moment."""
 
-import copy
-import shutil
 import subprocess
 import sys
 import time
@@ -31,14 +29,6 @@ def ungraded_class(folder: Path) -> Classroom:
     hand_in(classroom, "dee", lambda place, _: (place / FILE).write_text("{"))
     classroom.collect()
     return classroom
-
-
-def copy_of(classroom: Classroom, folder: Path) -> Classroom:
-    """A class as it is, in another folder."""
-    copied = copy.copy(classroom)
-    shutil.copytree(classroom.folder, folder)
-    copied.folder, copied.course = folder, folder / "course"
-    return copied
 
 
 def grade_until(classroom: Classroom, words: str, times: int, seconds: float) -> list[str]:

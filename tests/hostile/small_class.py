@@ -1,6 +1,9 @@
 """A class with a short notebook, and what can be read from it."""
 
+import atexit
+import copy
 import re
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -8,6 +11,7 @@ from datetime import UTC, datetime
 from functools import cache
 from html import unescape
 from pathlib import Path
+from tempfile import mkdtemp
 
 import nbformat
 from nbformat import NotebookNode
@@ -34,12 +38,26 @@ def small_source() -> NotebookNode:
     return notebook
 
 
-def small_class(folder: Path) -> Classroom:
-    """A class in which the short notebook is released."""
-    classroom = Classroom(folder, NOTEBOOK, small_source())
+@cache
+def _released() -> Classroom:
+    classroom = Classroom(Path(mkdtemp()) / "class", NOTEBOOK, small_source())
+    atexit.register(shutil.rmtree, classroom.folder.parent)
     classroom.generate_assignment()
     classroom.release_assignment()
     return classroom
+
+
+def small_class(folder: Path) -> Classroom:
+    """A class in which the short notebook is released."""
+    return copy_of(_released(), folder)
+
+
+def copy_of(classroom: Classroom, folder: Path) -> Classroom:
+    """A class as it is, in another folder."""
+    copied = copy.copy(classroom)
+    shutil.copytree(classroom.folder, folder)
+    copied.folder, copied.course = folder, folder / "course"
+    return copied
 
 
 def notebook_with(classroom: Classroom, *solved: str, **answers: str) -> NotebookNode:
@@ -75,7 +93,8 @@ def put(
     """Make a folder with a submission, and with nbgrader's own files beside it."""
     place.mkdir(parents=True)
     (place / "timestamp.txt").write_text(time)
-    (place / "submission_secret.txt").write_text(f"the secret of {place.name}")
+    secret = f"the secret of {place.name}".encode(errors="surrogateescape")
+    (place / "submission_secret.txt").write_bytes(secret)
     write(place, notebook_with(classroom, *SOLVED))
 
 
