@@ -55,6 +55,7 @@ c.GenerateFeedback.force = True
 
 # One student's folder cannot stop the others: see autograder/grading/exchange.py.
 c.ExchangeFactory.collect = "autograder.grading.exchange.CollectPlainFiles"
+c.ZipCollectApp.extractor_plugin = "autograder.grading.exchange.ExtractEach"
 c.ExchangeFactory.release_feedback = "autograder.grading.exchange.ReleaseFeedbackToEach"
 
 # --- Grading -------------------------------------------------------------------------------------

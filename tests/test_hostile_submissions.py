@@ -134,17 +134,15 @@ def test_nobody_was_reached(graded):
 
 
 @in_group("hostile-c")
-@pytest.mark.timeout(60)
-@pytest.mark.parametrize("stop", stoppers.STOPPERS, ids=lambda stop: stop.__name__)
-def test_one_student_does_not_stop_the_class(stop, tmp_path):
+def test_students_who_try_to_stop_the_class_do_not(tmp_path):
     classroom = small_class(tmp_path / "class")
-    stop(classroom)
+    for stop in stoppers.STOPPERS:
+        stop(classroom)
     hand_in(classroom, "zoe")
     classroom.collect()
     classroom.collect()
-    # What cannot be graded may be reported.
-    failure_of(classroom.autograde, *LIMITS)
-    failure_of(classroom.generate_feedback)
+    classroom.autograde(*LIMITS)
+    classroom.generate_feedback()
     classroom.release_feedback()
     zoe = classroom.grades()["zoe"]
     assert {name: zoe[f"check_{name}"].points for name in EXERCISES} == HONEST
@@ -163,12 +161,10 @@ def test_an_archive_writes_nowhere_else_and_does_not_stop_the_others(tmp_path):
     stoppers.put_archives(archives, notebook, target)
     gradebook = (classroom.course / "gradebook.db").read_bytes()
     names = r".*/(?P<student_id>\w+)/(?P<file_id>\w+)\.ipynb$"
-    failure = failure_of(
-        classroom._instruct, "zip_collect", f"--FileNameCollectorPlugin.named_regexp={names}"
-    )
+    classroom._instruct("zip_collect", f"--FileNameCollectorPlugin.named_regexp={names}")
     assert target.read_text() == "secret"
     assert (classroom.course / "gradebook.db").read_bytes() == gradebook
-    assert submitted(classroom, "zoe").read_bytes() == notebook, failure
+    assert submitted(classroom, "zoe").read_bytes() == notebook
 
 
 def test_what_is_read_can_also_be_copied_however_deeply_it_is_nested():
@@ -176,7 +172,7 @@ def test_what_is_read_can_also_be_copied_however_deeply_it_is_nested():
         return below(frames - 1, call) if frames else call()
 
     failed = []
-    for depth in range(300, 500):
+    for depth in range(300, 500, 5):
         cell = {"cell_type": "markdown", "metadata": {}, "source": "", "id": "a"}
         notebook = {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
         nested = '{"a":' * depth + "{}" + "}" * depth
@@ -194,7 +190,7 @@ def test_what_is_read_can_also_be_copied_however_deeply_it_is_nested():
 
 @in_group("hostile-c")
 def test_one_students_processes_leave_room_for_those_of_another(tmp_path):
-    classroom = small_class(tmp_path)
+    classroom = small_class(tmp_path / "class")
     hand_in(classroom, "zoe")
     classroom.collect()
     sleep = "import subprocess, time\nfor _ in range(60): subprocess.Popen(['sleep', '60'])\n"
@@ -262,10 +258,11 @@ def test_what_a_person_gave_is_kept_when_it_is_graded_again(regraded):
     with Gradebook(f"sqlite:///{regraded.course / 'gradebook.db'}") as gradebook:
         where = WRITTEN, NOTEBOOK, NOTEBOOK, "solved"
         written = gradebook.find_grade(*where)
-        written.manual_score, written.extra_credit, written.needs_manual_grade = 3, 0.5, False
+        written.manual_score, written.extra_credit = 3, 0.5
         gradebook.find_comment(*where).manual_comment = "Well put."
         corrected = gradebook.find_grade("check_elu_feature_map", *where[1:])
-        corrected.manual_score = 1
+        # nbgrader asks to look again at an automatic score that a person has overruled.
+        corrected.manual_score, corrected.needs_manual_grade = 1, True
         gradebook.db.commit()
     before = rows_of(regraded)
     regraded.autograde("--force")
@@ -290,10 +287,7 @@ def undisturbed(tmp_path_factory) -> tuple[Classroom, list]:
         ("Creating/updating student", 1, 0.0),
         ("Autograding", 1, 1.5),
         ("Writing", 2, 0.0),
-        ("Sanitizing", 2, 0.0),
-        ("Autograding", 3, 3.0),
         ("Setting destination file permissions", 3, 0.0),
-        ("Autograding", 4, 0.0),
     ],
 )
 def test_a_grader_that_was_killed_ends_as_if_nothing_had_happened(

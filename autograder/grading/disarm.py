@@ -13,6 +13,13 @@ from nbgrader.utils import is_grade, is_solution
 Resources = dict[str, Any]
 
 _WIDGET = "application/vnd.jupyter.widget-view+json"
+_RENDERED = ("text/html", "text/markdown", "text/latex", "image/svg+xml")
+_LONGEST, _ALL = 20_000, 200_000
+"""Characters of one text, and of all of a submission's, that are rendered.
+
+What renders Markdown and HTML takes a time that is quadratic in the length of some texts.
+"""
+_KEPT = 2000
 _TAGS = (
     "a abbr b blockquote br code dd del details div dl dt em h1 h2 h3 h4 h5 h6 hr i img kbd li ol "
     "p pre s small span strong sub summary sup table tbody td tfoot th thead tr tt u ul"
@@ -43,6 +50,7 @@ class DisarmHtml(NbGraderPreprocessor, SanitizeHTML):
         release = nbformat.read(Path(folder) / f"{key['notebook']}.ipynb", as_version=4)
         self._released = {cell.source for cell in release.cells}
         nb.metadata.pop("widgets", None)
+        self._shown = 0
         return super().preprocess(nb, resources)
 
     def preprocess_cell(
@@ -52,11 +60,22 @@ class DisarmHtml(NbGraderPreprocessor, SanitizeHTML):
         if cell.cell_type == "code":
             if not is_grade(cell) or is_solution(cell):
                 for output in cell.outputs:
-                    if _WIDGET in output.get("data", {}):
+                    data = output.get("data", {})
+                    if _WIDGET in data:
                         output.data = {"text/plain": "(a widget, which works in the notebook)"}
+                    elif any(self._is_too_long("".join(data.get(k, ""))) for k in _RENDERED):
+                        output.data = {"text/plain": "(too long to be shown here)"}
                 cell.outputs = self.sanitize_code_outputs(cell.outputs)
         elif cell.source not in self._released:
+            if self._is_too_long(cell.source):
+                cell.source = (
+                    f"{cell.source[:_KEPT]} […]\n\n(The rest is too long to be shown here.)"
+                )
             # Of the characters of Markdown only < can begin a tag.
             text = self.sanitize_html_tags(cell.source)
             cell.source = text.replace("&gt;", ">").replace("&amp;", "&")
         return cell, resources
+
+    def _is_too_long(self, text: str) -> bool:
+        self._shown += len(text)
+        return len(text) > _LONGEST or self._shown > _ALL

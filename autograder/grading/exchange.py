@@ -3,6 +3,7 @@
 import glob
 import os
 import re
+import shutil
 import stat
 import tempfile
 from datetime import datetime
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nbgrader.exchange.default import ExchangeCollect, ExchangeReleaseFeedback
+from nbgrader.plugins import ExtractorPlugin
 
 from autograder.grading.plain_files import plain_files, set_aside_no_time
 
@@ -74,3 +76,27 @@ class ReleaseFeedbackToEach(ExchangeReleaseFeedback):
                 super().copy_files()
             except (OSError, ValueError) as error:
                 self.log.error("The feedback in %s is not released: %s", folder, error)
+
+
+class ExtractEach(ExtractorPlugin):
+    """Unpacks archives for `nbgrader zip_collect` one by one: one that cannot be is logged.
+
+    nbgrader refuses those whose files would come to lie elsewhere.
+    """
+
+    def extract(self, archive_path: str, extracted_path: str) -> None:
+        """Unpack what lies in a folder into another one."""
+        for archive in sorted(path for path in Path(archive_path).rglob("*") if path.is_file()):
+            with tempfile.TemporaryDirectory() as folder:
+                alone = Path(folder, "archive", archive.relative_to(archive_path))
+                alone.parent.mkdir(parents=True)
+                shutil.copy(archive, alone)
+                extracted = Path(folder, "extracted")
+                extracted.mkdir()
+                try:
+                    super().extract(str(Path(folder, "archive")), str(extracted))
+                except Exception as error:
+                    # Whatever an archive holds, the libraries that read it raise what comes of it.
+                    self.log.error("%s is not unpacked: %s", archive, error)
+                else:
+                    shutil.copytree(extracted, extracted_path, dirs_exist_ok=True)

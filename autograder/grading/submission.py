@@ -21,6 +21,7 @@ from autograder.grading.sandbox import SandboxError
 
 _MESSAGE_LIMIT = 200
 _CHARACTER_LIMIT = 20_000_000
+_CELL_LIMIT = 2000
 
 
 class UnreadableError(Exception):
@@ -53,6 +54,8 @@ def read_notebook(file: TextIO) -> NotebookNode:
         raise UnreadableError("its JSON holds a number that is too long") from None
     try:
         return _as_notebook(data)
+    except UnreadableError:
+        raise
     except Exception as error:
         # Any JSON can stand there, and nbformat raises whatever comes of it.
         reason = (str(error).splitlines() or [""])[0][:_MESSAGE_LIMIT]
@@ -62,6 +65,10 @@ def read_notebook(file: TextIO) -> NotebookNode:
 
 
 def _as_notebook(data: Any) -> NotebookNode:
+    # An older format has sheets.
+    sheets = [data, *data.get("worksheets", ())]
+    if sum(len(sheet.get("cells", ())) for sheet in sheets) > _CELL_LIMIT:
+        raise UnreadableError(f"it has more than {_CELL_LIMIT} cells")
     # Most metadata means nothing to grading, and could be anything; outputs are made anew.
     data["metadata"] = {}
     for cell in data.get("cells", ()):

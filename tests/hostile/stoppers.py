@@ -34,7 +34,7 @@ def put_inbound(classroom: Classroom, name: str) -> Path:
     return inbound(classroom) / name
 
 
-def hand_in_cell(classroom: Classroom, cell: nbformat.NotebookNode) -> None:
+def hand_in_cell(classroom: Classroom, student: str, cell: nbformat.NotebookNode) -> None:
     """Hand in the release with another cell."""
 
     def write(folder: Path, notebook: nbformat.NotebookNode) -> None:
@@ -42,7 +42,7 @@ def hand_in_cell(classroom: Classroom, cell: nbformat.NotebookNode) -> None:
         release.cells.append(cell)
         nbformat.write(release, folder / FILE)
 
-    hand_in(classroom, "mallory", write)
+    hand_in(classroom, student, write)
 
 
 # --- In the exchange -----------------------------------------------------------------------------
@@ -100,14 +100,14 @@ def hands_in_a_time_that_is_none(classroom: Classroom) -> None:
 @stopper
 def hands_in_an_endless_time(classroom: Classroom) -> None:
     """A time of five million digits."""
-    place = put_inbound(classroom, f"mallory+{NOTEBOOK}+{TIME}+0")
+    place = put_inbound(classroom, f"malcolm+{NOTEBOOK}+{TIME}+0")
     (place / "timestamp.txt").write_text("2026-01-01 " + "1" * 5_000_000)
 
 
 @stopper
 def hands_in_a_secret_that_is_no_text(classroom: Classroom) -> None:
     """A secret that cannot be read when feedback is released."""
-    place = put_inbound(classroom, f"mallory+{NOTEBOOK}+{TIME}+0")
+    place = put_inbound(classroom, f"malory+{NOTEBOOK}+{TIME}+0")
     (place / "submission_secret.txt").write_bytes(b"\xff\xfe")
 
 
@@ -117,32 +117,32 @@ def hands_in_a_secret_that_is_no_text(classroom: Classroom) -> None:
 @stopper
 def writes_what_takes_for_ever_to_render(classroom: Classroom) -> None:
     """Markdown for which every bracket is looked at again at each bracket."""
-    hand_in_cell(classroom, new_markdown_cell("[" * 1_000_000))
+    hand_in_cell(classroom, "marcus", new_markdown_cell("[" * 1_000_000))
 
 
 @stopper
 def writes_what_takes_for_ever_to_disarm(classroom: Classroom) -> None:
     """HTML of a million tags that never end."""
-    hand_in_cell(classroom, new_markdown_cell("<a " * 1_000_000))
+    hand_in_cell(classroom, "maria", new_markdown_cell("<a " * 1_000_000))
 
 
 @stopper
 def shows_what_takes_for_ever_to_disarm(classroom: Classroom) -> None:
     """The same as an output."""
-    show = "from IPython.display import HTML, display\ndisplay(HTML('<a ' * 1_000_000))"
-    hand_in_cell(classroom, new_code_cell(show))
+    show = "from IPython.display import HTML, display\ndisplay(HTML('<a ' * 500_000))"
+    hand_in_cell(classroom, "mark", new_code_cell(show))
 
 
 @stopper
 def hands_in_many_cells(classroom: Classroom) -> None:
-    """Fifty thousand cells, which are looked at one by one."""
+    """Thousands of cells, which are looked at one by one."""
 
     def write(folder: Path, notebook: nbformat.NotebookNode) -> None:
         release = notebook_with(classroom)
-        release.cells += [new_markdown_cell("6", id=f"{number}") for number in range(50_000)]
+        release.cells += [new_markdown_cell("6", id=f"{number}") for number in range(3_000)]
         nbformat.write(release, folder / FILE)
 
-    hand_in(classroom, "mallory", write)
+    hand_in(classroom, "matthew", write)
 
 
 # --- Archives ------------------------------------------------------------------------------------
