@@ -27,11 +27,13 @@ import jupytext
 import nbformat
 import torch
 from nbformat import NotebookNode
+from nbformat.v4 import new_output
 from safetensors.torch import load
 
 from autograder.answers import RECORDED, record
 from autograder.exercises import NOTEBOOKS, exercises_of
 from autograder.extract import ExtractError, exercise_source, function_source
+from autograder.progress import CourseMap
 
 ROOT = Path(__file__).parent.parent
 COURSE = ROOT / "course"
@@ -267,3 +269,16 @@ def build(course: Path = COURSE, recorded: Path = RECORDED, force: bool = False)
     stamp_path.parent.mkdir(exist_ok=True)
     stamp_path.write_text(json.dumps({"inputs": digest, "released": released}, indent=1))
     return done
+
+
+def write_start_page(course: Path = COURSE) -> None:
+    """Write release/start.ipynb, which JupyterLab opens on, with the reader's progress in it."""
+    notebook = jupytext.read(course / "source" / "start.md")
+    _finish(notebook)
+    shown = CourseMap(course / "release")
+    data = {"text/plain": repr(shown), "text/html": shown._repr_html_()}
+    for cell in notebook.cells:
+        cell.metadata = {"deletable": False, "editable": False}
+        if cell.cell_type == "code":
+            cell.outputs = [new_output("execute_result", data)]
+    nbformat.write(notebook, course / "release" / "start.ipynb")

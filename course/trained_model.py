@@ -218,3 +218,53 @@ def train(num_steps: int = 1500, seed: int = 0) -> TrainedModel:
         optimizer.step()
         schedule.step()
     return model
+
+
+@torch.no_grad()
+def accuracy(
+    model: TrainedModel, batch: int, n: int, generator: torch.Generator | None = None
+) -> tuple[float, float]:
+    """The share of hidden tokens guessed right: (inside the repeated segment, outside it)."""
+    tokens, twins = tokens_and_twins(batch, n, generator)
+    seen, hidden = hide(tokens, generator)
+    right = model(seen).argmax(dim=-1) == tokens
+    inside = twins >= 0
+    return tuple(right[hidden & where].double().mean().item() for where in (inside, ~inside))
+
+
+def attention_shares(
+    model: TrainedModel, batch: int, n: int, generator: torch.Generator | None = None
+) -> Float[Tensor, "layers heads 3"]:
+    """The share of its attention that each head pays to the token before, the one after, the twin.
+
+    The mean over all tokens that have one; 1 / n is what a head pays that does not care.
+    """
+    tokens, twins = tokens_and_twins(batch, n, generator)
+    here = torch.arange(n).expand(batch, n)
+    targets = (here - 1, torch.where(here < n - 1, here + 1, -1), twins)
+    shares = []
+    for maps in model.attention(hide(tokens, generator)[0]):
+        for target in targets:
+            exists = target >= 0
+            paid = maps.take_along_dim(target.clamp(min=0)[:, None, :, None], dim=-1)[..., 0]
+            shares.append(paid.transpose(0, 1)[:, exists].mean(dim=-1))
+    return torch.stack(shares).unflatten(0, (NUM_LAYERS, 3)).transpose(1, 2)
+
+
+def describe(model: TrainedModel) -> str:
+    """What the model guesses right, and what each head looks at, on sequences of 128 tokens."""
+
+    def fresh() -> tuple[int, int, torch.Generator]:
+        return 128, TRAINED_LENGTH, torch.Generator().manual_seed(1)
+
+    lines = ["hidden tokens guessed right: inside the repeated segment, outside it"]
+    for name, which in (("trained", model), ("untrained", untrained())):
+        inside, outside = accuracy(which, *fresh())
+        lines.append(f"  {name:<10}{inside:7.1%}{outside:7.1%}")
+    lines.append(f"  {'chance':<10}{1 / NUM_SYMBOLS:7.1%}{1 / NUM_SYMBOLS:7.1%}")
+    lines.append("share of a head's attention: on the token before, the one after, the twin")
+    for layer, heads in enumerate(attention_shares(model, *fresh()).tolist()):
+        for head, shares in enumerate(heads):
+            paid = "".join(f"{share:7.1%}" for share in shares)
+            lines.append(f"  layer {layer}, head {head}{paid}")
+    return "\n".join(lines)
