@@ -87,16 +87,14 @@ def hide(
 def rotate(x: Float[Tensor, "... n d"]) -> Float[Tensor, "... n d"]:
     """Turn pairs of numbers by an angle that grows with the position (rotary positions).
 
-    The product of a turned query and a turned key depends on how far apart they are. Here half of
-    the pairs turn, the slowest once in 128 positions, and half do not: these compare contents
-    however far apart they are.
+    The product of a turned query and a turned key depends on how far apart they are, and not on
+    where they are: no position is too far along for it.
 
     Source: Su et al. 2021, equation 34 (arXiv 2104.09864).
     """
     n, d = x.shape[-2:]
-    speeds = torch.zeros(d // 2)
-    speeds[: d // 4] = torch.logspace(0, math.log10(2 * math.pi / TRAINED_LENGTH), d // 4)
-    angles = torch.arange(n)[:, None] * speeds  # (n, d / 2)
+    radians_per_token = 2 * torch.logspace(0, -1.5, d // 2)
+    angles = torch.arange(n)[:, None] * radians_per_token  # (n, d / 2)
     a, b = x.chunk(2, dim=-1)
     return torch.cat(
         [a * angles.cos() - b * angles.sin(), a * angles.sin() + b * angles.cos()], dim=-1
@@ -104,20 +102,24 @@ def rotate(x: Float[Tensor, "... n d"]) -> Float[Tensor, "... n d"]:
 
 
 class Attention(nn.Module):
-    """Multi-head attention of a sequence to itself; every token sees all others."""
+    """Multi-head attention of a sequence to itself; every token sees all others.
 
-    def __init__(self) -> None:
+    with_positions: whether scores depend on how far apart two tokens are, or on contents alone.
+    """
+
+    def __init__(self, with_positions: bool) -> None:
         super().__init__()
-        self.to_qkv = nn.Linear(WIDTH, 3 * WIDTH, bias=False)
+        self.with_positions = with_positions
+        self.to_qkv = nn.Linear(WIDTH, 3 * WIDTH)
         self.output = nn.Linear(WIDTH, WIDTH, bias=False)
 
     def queries_keys_values(
         self, x: Float[Tensor, "batch n width"]
     ) -> tuple[Float[Tensor, "batch heads n d"], ...]:
-        """What the heads compare and sum: q and k with their positions in them, and v."""
+        """What the heads compare, with the positions in it, and what they sum: (q, k, v)."""
         qkv = self.to_qkv(x).unflatten(-1, (3, NUM_HEADS, HEAD_DIM))
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (batch, heads, n, d)
-        return rotate(q), rotate(k), v
+        return (rotate(q), rotate(k), v) if self.with_positions else (q, k, v)
 
     def forward(self, x: Float[Tensor, "batch n width"]) -> Float[Tensor, "batch n width"]:
         """softmax(q kᵀ / √d) v of every head, joined and projected."""
@@ -128,10 +130,10 @@ class Attention(nn.Module):
 class EncoderLayer(nn.Module):
     """Attention, then a small network for each token, each added to what it reads (pre-norm)."""
 
-    def __init__(self) -> None:
+    def __init__(self, with_positions: bool) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(WIDTH)
-        self.attention = Attention()
+        self.attention = Attention(with_positions)
         self.network = nn.Sequential(
             nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 2 * WIDTH), nn.GELU(), nn.Linear(2 * WIDTH, WIDTH)
         )
@@ -143,12 +145,15 @@ class EncoderLayer(nn.Module):
 
 
 class TrainedModel(nn.Module):
-    """Two encoder layers between an embedding of the tokens and scores for every symbol."""
+    """Two encoder layers between an embedding of the tokens and scores for every symbol.
+
+    The first layer knows how far apart two tokens are, and the second compares contents alone.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.embedding = nn.Embedding(NUM_SYMBOLS + 1, WIDTH)
-        self.layers = nn.ModuleList(EncoderLayer() for _ in range(NUM_LAYERS))
+        self.layers = nn.ModuleList(EncoderLayer(layer == 0) for layer in range(NUM_LAYERS))
         self.to_symbols = nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, NUM_SYMBOLS))
 
     def forward(self, tokens: Int[Tensor, "batch n"]) -> Float[Tensor, "batch n symbols"]:
