@@ -67,11 +67,11 @@ def progress() -> None:
 @app.command()
 def train() -> None:
     """Train the small model whose attention the notebooks look at, and package its weights."""
-    from safetensors.torch import save_model
+    from safetensors.torch import save
 
     from course import trained_model
 
     model = trained_model.train()
-    save_model(model, trained_model.WEIGHTS)
+    trained_model.WEIGHTS.write_bytes(save(model.state_dict()))
     typer.echo(f"saved {trained_model.WEIGHTS}")
     typer.echo(trained_model.describe(model))

@@ -215,13 +215,11 @@ class CourseMap:
         return "\n".join(f"{progress.title}: {progress.summary()}" for progress in self.course)
 
     def _repr_html_(self) -> str:
-        head = "".join(
-            f"<th>{name}</th>" for name in ("notebook", "what it teaches", "time", "progress")
-        )
+        head = _line("th", "notebook", "what it teaches", "time", "progress")
         rows = "".join(_row(progress) for progress in self.course)
         return (
-            f"<p>{self._advice()}</p><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody>"
-            f"</table><p>As your notebooks were saved at {self.made:%H:%M on %d %B %Y}. Written "
+            f"<p>{self._advice()}</p><table><thead>{head}</thead><tbody>{rows}</tbody></table>"
+            f"<p>As your notebooks were saved at {self.made:%H:%M on %d %B %Y}. Written "
             "answers are graded by a person and not counted.</p>"
         )
 
@@ -244,15 +242,18 @@ def _link(progress: Progress, text: str, exercise: Exercise | None = None) -> st
 def _row(progress: Progress) -> str:
     here = progress.state == "here"
     title = _link(progress, progress.title) if here else escape(progress.title)
-    shown = escape(progress.summary())
+    shown = re.sub("`(.+?)`", r"<code>\1</code>", escape(progress.summary()))
     if progress.begun:
         bar = f'value="{progress.earned:g}" max="{progress.points:g}"'
         shown = f"<progress {bar}></progress><br>{shown}"
         if following := progress.next_exercise:
             shown += f"<br>next: {_link(progress, following.name, following)}"
-    cells = (title, escape(progress.teaches), escape(progress.time), shown)
-    start = '<td style="text-align:left;vertical-align:top">'
-    return f"<tr>{''.join(f'{start}{cell}</td>' for cell in cells)}</tr>"
+    return _line("td", title, escape(progress.teaches), escape(progress.time), shown)
+
+
+def _line(tag: str, *cells: str) -> str:
+    start = f'<{tag} style="text-align:left;vertical-align:top">'
+    return f"<tr>{''.join(f'{start}{cell}</{tag}>' for cell in cells)}</tr>"
 
 
 def print_progress(folder: Path) -> None:

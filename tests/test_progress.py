@@ -95,7 +95,7 @@ def test_a_notebook_that_is_written_and_not_there_is_missing_and_another_is_to_c
     source.parent.mkdir(parents=True)
     source.write_text("# 1. Sparse attention")
     release = tmp_path / "release"
-    assert "make lab" in progress_in(release, SPARSE).summary()
+    assert "run `make lab`" in progress_in(release, SPARSE).summary()
     assert progress_in(release, LINEAR).summary() == "to come"
 
 

@@ -86,7 +86,8 @@ def test_hidden_tokens_are_guessed_far_better_than_by_chance_and_than_untrained(
 
 
 def test_heads_look_at_both_neighbours_and_at_the_other_occurrence(trained):
-    before, after, twin = attention_shares(trained, 32, TRAINED_LENGTH, seeded()).unbind(dim=-1)
+    shares = attention_shares(trained, 32, TRAINED_LENGTH, seeded())
+    before, after, itself, twin = shares.unbind(dim=-1)
     assert before.max() > 0.5
     assert after.max() > 0.5
     assert twin.max() > 0.4
