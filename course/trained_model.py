@@ -1,7 +1,7 @@
 """A small Transformer encoder that has learned something: its attention is worth looking at.
 
 It reads sequences of a made-up language and guesses hidden tokens. A token is hard to guess from
-its two neighbours, and easy where the same segment occurs a second time. So the model has to look
+its two neighbours, and easier where the same segment occurs a second time. So the model has to look
 at neighbours, and then at the place that has the same neighbours: the other occurrence.
 
 The weights are packaged. `autograder train` makes them again.

@@ -1,12 +1,16 @@
 """The small trained model: what it guesses, what its heads look at, and how it is trained."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
+from typer.testing import CliRunner
 
+from autograder.cli import app
 from autograder.grading import sandbox
+from course import trained_model
 from course.trained_model import (
     HEAD_DIM,
     HIDDEN,
@@ -167,6 +171,17 @@ def test_training_is_reproducible_for_a_seed():
 
     assert torch.equal(weights(0), weights(0))
     assert not torch.equal(weights(0), weights(1))
+
+
+def test_the_command_writes_the_weights_and_says_what_was_learned(tmp_path, monkeypatch):
+    monkeypatch.setattr(trained_model, "WEIGHTS", tmp_path / "weights.safetensors")
+    monkeypatch.setattr(trained_model, "train", partial(train, num_steps=2))
+    result = CliRunner().invoke(app, ["train"])
+    assert result.exit_code == 0
+    assert "chance" in result.output
+    assert "layer 1, head 3" in result.output
+    trained, written = train(num_steps=2).state_dict(), load_trained().state_dict()
+    assert all(torch.equal(written[name], tensor) for name, tensor in trained.items())
 
 
 def test_the_random_numbers_of_the_notebook_are_left_alone():
