@@ -27,11 +27,13 @@ import jupytext
 import nbformat
 import torch
 from nbformat import NotebookNode
+from nbformat.v4 import new_output
 from safetensors.torch import load
 
 from autograder.answers import RECORDED, record
 from autograder.exercises import NOTEBOOKS, exercises_of
 from autograder.extract import ExtractError, exercise_source, function_source
+from autograder.progress import CourseMap
 
 ROOT = Path(__file__).parent.parent
 COURSE = ROOT / "course"
@@ -222,11 +224,32 @@ def _same_answers(old: bytes, new: bytes) -> bool:
     )
 
 
+def _write_release(
+    course: Path, name: str, new: bytes, before: str | None, force: bool
+) -> list[str]:
+    # before: the digest of the release that the last build made.
+    release = course / "release" / name / f"{name}.ipynb"
+    said = []
+    if release.exists() and _digest(release.read_bytes()) not in (_digest(new), before):
+        if _digest(new) == before and not force:
+            return [f"left {release} as you worked in it"]
+        when = datetime.now().strftime("%Y%m%d-%H%M%S")
+        # Not in release/, which nbgrader empties when it releases.
+        kept = course / "kept" / f"{name}-{when}.ipynb"
+        kept.parent.mkdir(exist_ok=True)
+        shutil.copy2(release, kept)
+        said.append(f"{release.name} had been worked in: your copy is {kept}")
+    release.parent.mkdir(parents=True, exist_ok=True)
+    release.write_bytes(new)
+    return [*said, f"built {release}"]
+
+
 def build(course: Path = COURSE, recorded: Path = RECORDED, force: bool = False) -> list[str]:
     """Build all notebooks and record the answers; say what was done, a line each.
 
-    Does nothing if no source has changed. A release notebook that somebody has worked in is kept
-    in course/kept.
+    Does nothing if no source has changed. A release notebook that somebody has worked in stays as
+    it is while the course's own has not changed; otherwise, and with `force`, the work is kept in
+    course/kept.
     """
     stamp_path = course / ".build" / "stamp.json"
     stamp = json.loads(stamp_path.read_text()) if stamp_path.exists() else {}
@@ -243,27 +266,29 @@ def build(course: Path = COURSE, recorded: Path = RECORDED, force: bool = False)
         source = source_notebook(course / "source" / name / f"{name}.md", topic)
         nbformat.write(source, course / "source" / name / f"{name}.ipynb")
 
-        release = course / "release" / name / f"{name}.ipynb"
         new = release_notebook(source, name)
         released[name] = _digest(new)
-        if release.exists():
-            old = release.read_bytes()
-            if _digest(old) not in (released[name], stamp.get("released", {}).get(name)):
-                when = datetime.now().strftime("%Y%m%d-%H%M%S")
-                # Not in release/, which nbgrader empties when it releases.
-                kept = course / "kept" / f"{name}-{when}.ipynb"
-                kept.parent.mkdir(exist_ok=True)
-                shutil.copy2(release, kept)
-                done.append(f"{release.name} had been worked in: your copy is {kept}")
-        release.parent.mkdir(parents=True, exist_ok=True)
-        release.write_bytes(new)
+        before = stamp.get("released", {}).get(name)
+        done += _write_release(course, name, new, before, force)
 
         answers = recorded / f"{topic}.safetensors"
         new = record(topic)
         if not answers.exists() or not _same_answers(answers.read_bytes(), new):
             recorded.mkdir(exist_ok=True)
             answers.write_bytes(new)
-        done.append(f"built {release}")
     stamp_path.parent.mkdir(exist_ok=True)
     stamp_path.write_text(json.dumps({"inputs": digest, "released": released}, indent=1))
     return done
+
+
+def write_start_page(course: Path = COURSE) -> None:
+    """Write release/start.ipynb, which JupyterLab opens on, with the reader's progress in it."""
+    notebook = jupytext.read(course / "source" / "start.md")
+    _finish(notebook)
+    shown = CourseMap(course / "release")
+    data = {"text/plain": repr(shown), "text/html": shown._repr_html_()}
+    for cell in notebook.cells:
+        cell.metadata = {"deletable": False, "editable": False}
+        if cell.cell_type == "code":
+            cell.outputs = [new_output("execute_result", data)]
+    nbformat.write(notebook, course / "release" / "start.ipynb")

@@ -13,12 +13,13 @@ def build(
     force: Annotated[bool, typer.Option(help="Build although nothing has changed.")] = False,
 ) -> None:
     """Build the notebooks from their Markdown and solutions, and record the answers."""
-    from autograder.build import SourceError
+    from autograder.build import SourceError, write_start_page
     from autograder.build import build as build_all
 
     try:
         for line in build_all(force=force):
             typer.echo(line)
+        write_start_page()
     except SourceError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
@@ -52,3 +53,25 @@ def doctor() -> None:
     from autograder.doctor import report
 
     raise typer.Exit(report())
+
+
+@app.command()
+def progress() -> None:
+    """Print the points in your saved notebooks, and the next exercise of each."""
+    from autograder.build import COURSE
+    from autograder.progress import print_progress
+
+    print_progress(COURSE / "release")
+
+
+@app.command()
+def train() -> None:
+    """Train the small model whose attention the notebooks look at, and package its weights."""
+    from safetensors.torch import save
+
+    from course import trained_model
+
+    model = trained_model.train()
+    trained_model.WEIGHTS.write_bytes(save(model.state_dict()))
+    typer.echo(f"saved {trained_model.WEIGHTS}")
+    typer.echo(trained_model.describe(model))

@@ -6,10 +6,12 @@ from pathlib import Path
 c = get_config()
 
 # Formgrader works only below the server's root, so the root is the course folder; the file
-# browser opens on the notebooks.
+# browser opens on the notebooks, beside the page that `autograder build` writes.
 c.ServerApp.root_dir = str(Path(__file__).parent)
 c.FileContentsManager.preferred_dir = "release"
-c.LabApp.default_url = "/lab/tree/release"
+c.LabApp.default_url = "/lab/tree/release/start.ipynb"
+
+# labconfig has notebooks laid out in full ("defer"): by default a link to an exercise can miss it.
 
 # The tabs that were open are kept with the environment, apart from those of other projects.
 c.LabApp.workspaces_dir = str(Path(sys.prefix) / "share" / "jupyter" / "lab" / "workspaces")

@@ -4,9 +4,11 @@ import time
 
 import nbformat
 import pytest
+from nbformat.v4 import new_output
 from playwright.sync_api import expect
 
-from autograder.build import COURSE, source_notebook
+from autograder.build import COURSE, source_notebook, write_start_page
+from autograder.report import Line, Report
 from tests.lab import (
     NOTEBOOK,
     SECONDS,
@@ -116,3 +118,34 @@ def test_the_markdown_source_opens_as_a_notebook_and_is_saved_without_loss(lab, 
         page.wait_for_timeout(200)
     assert source.stat().st_mtime_ns != saved_at
     assert source.read_bytes() == before
+
+
+def test_the_lab_opens_on_the_map_whose_links_lead_to_the_next_exercise(lab, page):
+    address, course = lab
+    path = course / "release" / NOTEBOOK / f"{NOTEBOOK}.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    (check,) = [cell for cell in notebook.cells if cell.source == "check(elu_feature_map)"]
+    report = Report("elu_feature_map", (Line("it is right", 3, ""),))._repr_mimebundle_()
+    check.outputs = [new_output("execute_result", report)]
+    nbformat.write(notebook, path)
+    write_start_page(course)
+
+    # Before anything is run, and without trust in the page.
+    page.goto(address)
+    start = page.locator(".jp-NotebookPanel", has_text="How to work")
+    row = start.locator("tr", has_text="Linear attention")
+    expect(row).to_contain_text("3 of", timeout=90 * SECONDS)
+    expect(row.locator("progress")).to_have_attribute("value", "3")
+    wait_until_idle(page)
+
+    check.outputs = []
+    nbformat.write(notebook, path)
+    run_cell(page, cell_with(page, "CourseMap()"))
+    expect(row).to_contain_text("not begun")
+
+    check.outputs = [new_output("execute_result", report)]
+    nbformat.write(notebook, path)
+    run_cell(page, cell_with(page, "CourseMap()"))
+    row.get_by_role("link", name="linear_attention", exact=True).click()
+    heading = page.get_by_role("heading", name="Exercise: linear_attention")
+    expect(heading).to_be_in_viewport(timeout=90 * SECONDS)

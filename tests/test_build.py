@@ -137,6 +137,13 @@ def test_a_second_build_does_nothing_and_keeps_a_notebook_that_was_worked_in(reb
     build(course=rebuilt, recorded=recorded)
     assert release.read_bytes() == work
 
+    # Something else in the course changed: the reader's work is not replaced by the same release.
+    stamp = rebuilt / ".build" / "stamp.json"
+    stamp.write_text(json.dumps(json.loads(stamp.read_text()) | {"inputs": ""}))
+    build(course=rebuilt, recorded=recorded)
+    assert release.read_bytes() == work
+    assert not (rebuilt / "kept").exists()
+
     done = build(course=rebuilt, recorded=recorded, force=True)
     kept = list((rebuilt / "kept").iterdir())
     assert release.read_bytes() == built
