@@ -40,7 +40,8 @@ class _CostCounter(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        if func.is_view:
+        # The second gives a fresh result another shape: it writes nothing either.
+        if func.is_view or func is torch.ops.aten._unsafe_view.default:
             return result
         self.cost.calls += 1
         written = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]

@@ -18,6 +18,13 @@ def test_elementwise_operations_cost_one_for_each_element_and_views_nothing():
     assert count_cost(lambda: a[:1].expand(6, 4)).work == 0
 
 
+def test_a_batched_matrix_product_costs_no_more_than_its_matrix_products():
+    a, b = torch.ones(2, 3, 4, 5), torch.ones(2, 3, 5, 7)
+    cost = count_cost(lambda: a @ b)
+    assert cost.work == 2 * 3 * (2 * 4 * 5 * 7)
+    assert (cost.calls, cost.largest_tensor) == (1, 2 * 3 * 4 * 7)
+
+
 def test_a_broadcast_view_does_not_count_as_a_large_tensor():
     column = torch.ones(1000, 1)
     assert count_cost(lambda: column.expand(1000, 1000)).largest_tensor == 0
