@@ -12,10 +12,13 @@ from torch import Tensor
 from course.widgets.exhibit import explorer, labelled
 from course.widgets.foundations_attention import (
     NUM_TOKENS,
+    TWIN,
     AttentionMap,
     all_heads,
     attention_map,
     example,
+    true_weights,
+    where_the_weight_goes,
 )
 from course.widgets.foundations_cost import AttentionCosts, attention_costs, growth
 from course.widgets.foundations_low_rank import singular_values
@@ -37,9 +40,14 @@ def attention_explorer(softmax_attention: Callable[..., Tensor]) -> VBox:
     def compute(head: str, causal: bool, temperature: float, query: int) -> AttentionMap:
         return attention_map(softmax_attention, head, causal, temperature, query)
 
+    heads, twins = example()
+    to_twin = {
+        head: where_the_weight_goes(true_weights(q, k, False, 1.0), twins)[TWIN]
+        for head, (q, k) in heads.items()
+    }
     return explorer(
         compute,
-        head=labelled(Dropdown, "head", options=list(example()[0])),
+        head=labelled(Dropdown, "head", options=list(heads), value=max(to_twin, key=to_twin.get)),
         causal=labelled(Checkbox, "causal", value=False),
         temperature=labelled(
             SelectionSlider, "temperature", options=[0.1, 0.25, 0.5, 1, 2, 4, 10], value=1

@@ -18,6 +18,7 @@ from course.widgets.style import BLACK, BLUE, GREY, SERIES, TRUTH, new_figure, s
 
 # --- growth ---------------------------------------------------------------------------------------
 
+NUM_HEADS, DIM = 4, 64
 GROWTH_SIZES = [64, 128, 256, 512, 1024, 2048, 4096]
 FITTED = 4
 """As many of the largest sizes are fitted: below them, each call's fixed cost hides the law."""
@@ -32,14 +33,19 @@ class Growth(Exhibit):
     exponents: list[float]
 
     def findings(self) -> str:
-        """The two exponents beside the predicted one, and what doubling n did at each step."""
+        """The two exponents beside the predicted one, and the time for a score, which n² fixes."""
         counted, timed = self.exponents
-        factors = [b / a for a, b in zip(self.seconds, self.seconds[1:], strict=False)]
+        per_score = [
+            1e9 * s / (NUM_HEADS * n**2) for n, s in zip(GROWTH_SIZES, self.seconds, strict=True)
+        ]
+        least = min(per_score)
         return (
             f"From n = {GROWTH_SIZES[-FITTED]} on, counted operations grow as n^{counted:.2f} and "
             f"time as n^{timed:.2f}; the formula says n². From n = {GROWTH_SIZES[0]} to "
-            f"{GROWTH_SIZES[1]} the time grew {factors[0]:.1f} times, from {GROWTH_SIZES[-2]} to "
-            f"{GROWTH_SIZES[-1]} {factors[-1]:.1f} times; the formula says 4."
+            f"{GROWTH_SIZES[1]} the time grew {self.seconds[1] / self.seconds[0]:.1f} times, where "
+            f"n² says 4. Each score took {per_score[0]:.1f} ns at n = {GROWTH_SIZES[0]}, "
+            f"{least:.1f} ns at n = {GROWTH_SIZES[per_score.index(least)]} and "
+            f"{per_score[-1]:.1f} ns at n = {GROWTH_SIZES[-1]}."
         )
 
     @styled
@@ -116,12 +122,12 @@ def growth(
     if unfit := _exponent_problems(scaling_exponent):
         problems += [*unfit, "The exponents are those of the course."]
         scaling_exponent = true_exponent
-    work, seconds = [], []
+    runs = {}
     for n in GROWTH_SIZES:
-        q, k, v = torch.randn(3, 1, 4, n, 64, generator=torch.Generator().manual_seed(n))
-        work.append(count_cost(lambda q=q, k=k, v=v: softmax_attention(q, k, v)).work)
-        timed = {n: lambda q=q, k=k, v=v: softmax_attention(q, k, v)}
-        seconds.append(fastest_seconds(timed)[n])
+        q, k, v = torch.randn(3, 1, NUM_HEADS, n, DIM, generator=torch.Generator().manual_seed(n))
+        runs[n] = lambda q=q, k=k, v=v: softmax_attention(q, k, v)
+    work = [count_cost(run_once).work for run_once in runs.values()]
+    seconds = list(fastest_seconds(runs, repeats=20, budget=1.0).values())
     exponents = [
         float(scaling_exponent(GROWTH_SIZES[-FITTED:], costs[-FITTED:]))
         for costs in (work, seconds)

@@ -16,25 +16,30 @@ from course.widgets.style import SERIES, TRUTH, new_figure, styled, write_in_pla
 
 NUM_TOKENS = 128
 RANKS = [1, 2, 4, 8, 16, 32, 64, 96, 128]
-LEARNED, SHUFFLED, UNTRAINED = "learned", "learned, weights shuffled", "before training"
+LAYERS = ["layer 1", "layer 2"]
+SHUFFLED, UNTRAINED = "both, weights shuffled", "both, before training"
 
 
 @cache
 def maps() -> dict[str, Tensor]:
-    """Attention maps of every head of the model on one example, (heads, n, n), by kind.
+    """Attention maps of the model's heads on one example, (heads, n, n), by kind.
 
-    The shuffled ones have the weights of each row in random order: rows are as sharp as before,
-    and what they had in common is gone.
+    Those of each layer as they were learned; those of both with the weights of each row in random
+    order, which are as sharp, and random otherwise; and those of both before training.
     """
     generator = torch.Generator().manual_seed(4)
     tokens = example_tokens(1, NUM_TOKENS, generator)
 
-    def of(model: TrainedModel) -> Tensor:
-        return torch.cat([layer[0] for layer in model.attention(tokens)])
+    def by_layer(model: TrainedModel) -> list[Tensor]:
+        return [layer[0] for layer in model.attention(tokens)]
 
-    learned = of(load_trained())
-    order = torch.rand(learned.shape, generator=generator).argsort(dim=-1)
-    return {LEARNED: learned, SHUFFLED: learned.gather(-1, order), UNTRAINED: of(untrained())}
+    learned = by_layer(load_trained())
+    both = torch.cat(learned)
+    order = torch.rand(both.shape, generator=generator).argsort(dim=-1)
+    return dict(zip(LAYERS, learned, strict=True)) | {
+        SHUFFLED: both.gather(-1, order),
+        UNTRAINED: torch.cat(by_layer(untrained())),
+    }
 
 
 @dataclass(kw_only=True)
@@ -58,12 +63,11 @@ class SingularValues(Exhibit):
         """The rank that each kind of map needs for a relative error of 10 %, over its heads."""
         told = []
         for kind in self.values:
-            needed = sorted(self.rank_for(kind, 0.1))
-            middle = needed[len(needed) // 2]
-            told.append(f"{kind} {needed[0]} to {needed[-1]} (the middle one {middle})")
+            needed = self.rank_for(kind, 0.1)
+            told.append(f"{kind} {min(needed)} to {max(needed)}")
         return (
-            f"Rank needed for a relative error of at most 10 %, of n = {NUM_TOKENS}, over the "
-            f"{len(needed)} heads: {'; '.join(told)}."
+            f"A relative error of 10 % needs this rank, of {NUM_TOKENS}, from head to head: "
+            f"{'; '.join(told)}."
         )
 
     @styled
@@ -121,10 +125,7 @@ def singular_values(
     low_rank_approximation: Callable[[Tensor, int], Tensor],
     relative_error: Callable[[Tensor, Tensor], Tensor],
 ) -> SingularValues:
-    """Approximate the trained model's attention maps by the reader's functions, beside two others.
-
-    The others are the same weights in random order, and the maps before training.
-    """
+    """Approximate learned attention maps, and random ones, by the reader's functions."""
     problems: list[str] = []
     values, best, errors = {}, {}, {}
     for kind, of_maps in maps().items():

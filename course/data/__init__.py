@@ -1,0 +1,1 @@
+"""Data that notebooks load from a file."""
