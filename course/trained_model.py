@@ -17,6 +17,8 @@ from rich.progress import track
 from safetensors.torch import load_model
 from torch import Tensor, nn
 
+from course.measure import one_thread
+
 WEIGHTS = Path(__file__).parent / "data" / "trained_model.safetensors"
 
 NUM_SYMBOLS = 31
@@ -29,7 +31,7 @@ HIDDEN_SHARE = 0.15
 NUM_LAYERS, NUM_HEADS, HEAD_DIM = 2, 4, 16
 WIDTH = NUM_HEADS * HEAD_DIM
 
-TRAINED_LENGTH, BATCH = 128, 32
+TRAINED_LENGTH, SHORT_LENGTH, TOKENS_PER_STEP = 128, 32, 4096
 
 
 # The language
@@ -209,14 +211,21 @@ def hidden_loss(
     return F.cross_entropy(model(seen)[hidden], tokens[hidden])
 
 
-def train(num_steps: int = 1500, seed: int = 0) -> TrainedModel:
-    """Train the model; the same seed and number of threads give the same weights on a machine."""
+@one_thread()
+def train(num_steps: int = 2400, seed: int = 0) -> TrainedModel:
+    """Train the model, with a progress bar; the same seed gives the same weights on a machine.
+
+    It begins with short sequences: the other occurrence is found sooner among fewer tokens.
+    """
     model = untrained(seed)
     generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=num_steps)
-    for _ in track(range(num_steps), "Training"):
-        loss = hidden_loss(model, BATCH, TRAINED_LENGTH, generator)
+    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=5e-3, total_steps=num_steps, pct_start=0.1
+    )
+    for step in track(range(num_steps), "Training"):
+        n = SHORT_LENGTH if step < 0.4 * num_steps else TRAINED_LENGTH
+        loss = hidden_loss(model, TOKENS_PER_STEP // n, n, generator)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -239,21 +248,21 @@ def accuracy(
 
 def attention_shares(
     model: TrainedModel, batch: int, n: int, generator: torch.Generator | None = None
-) -> Float[Tensor, "layers heads 3"]:
-    """The share of its attention that each head pays to the token before, the one after, the twin.
+) -> Float[Tensor, "layers heads 4"]:
+    """How much of its attention a head pays to the token before, the one after, itself, the twin.
 
-    The mean over all tokens that have one; 1 / n is what a head pays that does not care.
+    The mean over the tokens that have one; 1 / n is what a head pays that does not care.
     """
     tokens, twins = tokens_and_twins(batch, n, generator)
     here = torch.arange(n).expand(batch, n)
-    targets = (here - 1, torch.where(here < n - 1, here + 1, -1), twins)
+    targets = (here - 1, torch.where(here < n - 1, here + 1, -1), here, twins)
     shares = []
     for maps in model.attention(hide(tokens, generator)[0]):
         for target in targets:
             exists = target >= 0
             paid = maps.take_along_dim(target.clamp(min=0)[:, None, :, None], dim=-1)[..., 0]
             shares.append(paid.transpose(0, 1)[:, exists].mean(dim=-1))
-    return torch.stack(shares).unflatten(0, (NUM_LAYERS, 3)).transpose(1, 2)
+    return torch.stack(shares).unflatten(0, (NUM_LAYERS, len(targets))).transpose(1, 2)
 
 
 def describe(model: TrainedModel) -> str:
@@ -267,7 +276,9 @@ def describe(model: TrainedModel) -> str:
         inside, outside = accuracy(which, *fresh())
         lines.append(f"  {name:<10}{inside:7.1%}{outside:7.1%}")
     lines.append(f"  {'chance':<10}{1 / NUM_SYMBOLS:7.1%}{1 / NUM_SYMBOLS:7.1%}")
-    lines.append("share of a head's attention: on the token before, the one after, the twin")
+    lines.append(
+        "share of a head's attention: on the token before, the one after, itself, the twin"
+    )
     for layer, heads in enumerate(attention_shares(model, *fresh()).tolist()):
         for head, shares in enumerate(heads):
             paid = "".join(f"{share:7.1%}" for share in shares)

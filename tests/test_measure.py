@@ -1,5 +1,7 @@
 """Counters, clocks and fits."""
 
+import time
+
 import pytest
 import torch
 
@@ -50,3 +52,11 @@ def test_functions_are_timed_in_turn_and_stop_at_the_budget(monkeypatch):
     )
     assert times == {"quick": pytest.approx(0.1), "slow": pytest.approx(3.0)}
     assert order == ["quick", "slow", "quick", "slow", "quick", "quick"]
+
+
+def test_processor_time_leaves_out_what_a_function_waits():
+    def wait():
+        time.sleep(0.1)
+
+    assert fastest_seconds({"wait": wait}, repeats=1)["wait"] >= 0.1
+    assert fastest_seconds({"wait": wait}, repeats=1, processor_time=True)["wait"] < 0.05

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import psutil
 import torch
+import torch.nn.functional as F
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 from torch import Tensor
@@ -23,47 +24,57 @@ GROWTH_SIZES = [64, 128, 256, 512, 1024, 2048, 4096]
 FITTED = 4
 """As many of the largest sizes are fitted: below them, each call's fixed cost hides the law."""
 
+COUNTED, TIMED, TORCHS = "counted", "softmax_attention", "torch's own"
+
 
 @dataclass(kw_only=True)
 class Growth(Exhibit):
-    """Counted operations and seconds of an attention at GROWTH_SIZES, with their exponents."""
+    """An attention at GROWTH_SIZES: operations, seconds, and seconds of torch's own, by label.
 
-    work: list[int]
-    seconds: list[float]
-    exponents: list[float]
+    exponents: of the same three, by label.
+    """
+
+    costs: dict[str, list[float]]
+    exponents: dict[str, float]
 
     def findings(self) -> str:
-        """The two exponents beside the predicted one, and the time for a score, which n² fixes."""
-        counted, timed = self.exponents
-        per_score = [
-            1e9 * s / (NUM_HEADS * n**2) for n, s in zip(GROWTH_SIZES, self.seconds, strict=True)
-        ]
-        least = min(per_score)
+        """The exponents beside the predicted one, and the time for a score, which n² fixes."""
+        first, last = GROWTH_SIZES[0], GROWTH_SIZES[-1]
+        seconds = self.costs[TIMED]
+        mine, theirs = (
+            [1e9 * s / (NUM_HEADS * n**2) for n, s in zip(GROWTH_SIZES, values, strict=True)]
+            for values in (seconds, self.costs[TORCHS])
+        )
+        least = min(mine)
         return (
-            f"From n = {GROWTH_SIZES[-FITTED]} on, counted operations grow as n^{counted:.2f} and "
-            f"time as n^{timed:.2f}; the formula says n². From n = {GROWTH_SIZES[0]} to "
-            f"{GROWTH_SIZES[1]} the time grew {self.seconds[1] / self.seconds[0]:.1f} times, where "
-            f"n² says 4. Each score took {per_score[0]:.1f} ns at n = {GROWTH_SIZES[0]}, "
-            f"{least:.1f} ns at n = {GROWTH_SIZES[per_score.index(least)]} and "
-            f"{per_score[-1]:.1f} ns at n = {GROWTH_SIZES[-1]}."
+            f"From n = {GROWTH_SIZES[-FITTED]} on, counted operations grow as "
+            f"n^{self.exponents[COUNTED]:.2f} and processor time as "
+            f"n^{self.exponents[TIMED]:.2f}, torch's own as n^{self.exponents[TORCHS]:.2f}; the "
+            f"formula says n². From n = {first} to {GROWTH_SIZES[1]} the time grew "
+            f"{seconds[1] / seconds[0]:.1f} times, where n² says 4. Each score took "
+            f"{mine[0]:.1f} ns at n = {first}, {least:.1f} ns at "
+            f"n = {GROWTH_SIZES[mine.index(least)]} and {mine[-1]:.1f} ns at n = {last}; torch's "
+            f"{theirs[-1]:.1f} ns there."
         )
 
     @styled
     def draw(self) -> Figure:
         """Operations and milliseconds against n, log–log, each beside a line of slope 2."""
         figure = new_figure(height=4.2)
-        panels = [
-            ("Counted operations", "operations", [float(w) for w in self.work]),
-            ("The clock, on one thread", "time (ms)", [1e3 * s for s in self.seconds]),
-        ]
-        for axes, (title, label, costs), exponent, style in zip(
-            figure.subplots(1, 2), panels, self.exponents, SERIES, strict=False
-        ):
-            law = [costs[-1] * (n / GROWTH_SIZES[-1]) ** 2 for n in GROWTH_SIZES]
-            axes.plot(GROWTH_SIZES, law, label="predicted: $n^{2}$", **TRUTH)
-            axes.plot(GROWTH_SIZES, costs, label=f"here: $n^{{{exponent:.2f}}}$", **style)
+        left, right = figure.subplots(1, 2)
+        panels = {COUNTED: (left, 1), TIMED: (right, 1e3), TORCHS: (right, 1e3)}
+        for style, (name, (axes, unit)) in zip(SERIES, panels.items(), strict=False):
+            costs = [unit * cost for cost in self.costs[name]]
+            if name != TORCHS:
+                law = [costs[-1] * (n / GROWTH_SIZES[-1]) ** 2 for n in GROWTH_SIZES]
+                axes.plot(GROWTH_SIZES, law, label="predicted: $n^{2}$", **TRUTH)
+            label = f"{name}: $n^{{{self.exponents[name]:.2f}}}$"
+            axes.plot(GROWTH_SIZES, costs, label=label, **style)
+        left.set(title="Counted operations", ylabel="operations")
+        right.set(title="The clock, on one thread", ylabel="processor time (ms)")
+        for axes in (left, right):
             axes.axvspan(GROWTH_SIZES[-FITTED], GROWTH_SIZES[-1], color=GREY, alpha=0.12, lw=0)
-            axes.set(title=title, xlabel="sequence length n (tokens)", ylabel=label)
+            axes.set_xlabel("sequence length n (tokens)")
             axes.set_xscale("log", base=2)
             axes.set_yscale("log")
             axes.set_xticks(GROWTH_SIZES, [str(n) for n in GROWTH_SIZES])
@@ -111,7 +122,9 @@ def _exponent_problems(scaling_exponent: Callable[..., float]) -> list[str]:
 def growth(
     softmax_attention: Callable[..., Tensor], scaling_exponent: Callable[..., float]
 ) -> Growth:
-    """Count and time the reader's attention, 4 heads with d = 64, and fit exponents by theirs.
+    """Count and time the reader's attention beside torch's, and fit exponents by their function.
+
+    The sequences have 4 heads with d = 64. torch's attention never writes the score matrix.
 
     Where a function does not run or is wrong, a right one takes its place and the text says so.
     """
@@ -122,17 +135,24 @@ def growth(
     if unfit := _exponent_problems(scaling_exponent):
         problems += [*unfit, "The exponents are those of the course."]
         scaling_exponent = true_exponent
-    runs = {}
+    runs, work = {}, []
     for n in GROWTH_SIZES:
-        q, k, v = torch.randn(3, 1, NUM_HEADS, n, DIM, generator=torch.Generator().manual_seed(n))
-        runs[n] = lambda q=q, k=k, v=v: softmax_attention(q, k, v)
-    work = [count_cost(run_once).work for run_once in runs.values()]
-    seconds = list(fastest_seconds(runs, repeats=20, budget=1.0).values())
-    exponents = [
-        float(scaling_exponent(GROWTH_SIZES[-FITTED:], costs[-FITTED:]))
-        for costs in (work, seconds)
-    ]
-    return Growth(problems=problems, work=work, seconds=seconds, exponents=exponents)
+        tensors = torch.randn(3, 1, NUM_HEADS, n, DIM, generator=torch.Generator().manual_seed(n))
+        for name, function in {
+            TIMED: softmax_attention,
+            TORCHS: F.scaled_dot_product_attention,
+        }.items():
+            runs[name, n] = partial(function, *tensors)
+        work.append(count_cost(runs[TIMED, n]).work)
+    seconds = fastest_seconds(runs, repeats=20, budget=0.6, processor_time=True)
+    costs = {COUNTED: work} | {
+        name: [seconds[name, n] for n in GROWTH_SIZES] for name in (TIMED, TORCHS)
+    }
+    exponents = {
+        name: float(scaling_exponent(GROWTH_SIZES[-FITTED:], values[-FITTED:]))
+        for name, values in costs.items()
+    }
+    return Growth(problems=problems, costs=costs, exponents=exponents)
 
 
 # --- attention_costs ------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The singular values of learned attention maps, and of maps that nobody has trained."""
+"""The singular values of learned attention maps, and of random ones that are as sharp."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,35 +10,35 @@ from torch import Tensor
 
 from course.measure import one_thread
 from course.specifications.foundations import best_error
-from course.trained_model import TrainedModel, example_tokens, load_trained, untrained
+from course.trained_model import example_tokens, load_trained
 from course.widgets.exhibit import Exhibit, ReaderError, as_tensor, note, run
+from course.widgets.foundations_attention import true_weights
 from course.widgets.style import SERIES, TRUTH, new_figure, styled, write_in_place
 
 NUM_TOKENS = 128
 RANKS = [1, 2, 4, 8, 16, 32, 64, 96, 128]
-LAYERS = ["layer 1", "layer 2"]
-SHUFFLED, UNTRAINED = "both, weights shuffled", "both, before training"
+SOFT = 8
+LEARNED, SHUFFLED = "learned", "shuffled"
+SOFT_LEARNED, SOFT_SHUFFLED = f"learned, temperature {SOFT}", f"shuffled, temperature {SOFT}"
 
 
 @cache
 def maps() -> dict[str, Tensor]:
-    """Attention maps of the model's heads on one example, (heads, n, n), by kind.
+    """Attention maps of the model's eight heads on one example, (heads, n, n) in float64, by kind.
 
-    Those of each layer as they were learned; those of both with the weights of each row in random
-    order, which are as sharp, and random otherwise; and those of both before training.
+    Those that it learned, and the same at a high temperature; and each of the two with the weights
+    of every row in random order: as sharp, and random otherwise.
     """
     generator = torch.Generator().manual_seed(4)
-    tokens = example_tokens(1, NUM_TOKENS, generator)
-
-    def by_layer(model: TrainedModel) -> list[Tensor]:
-        return [layer[0] for layer in model.attention(tokens)]
-
-    learned = by_layer(load_trained())
-    both = torch.cat(learned)
-    order = torch.rand(both.shape, generator=generator).argsort(dim=-1)
-    return dict(zip(LAYERS, learned, strict=True)) | {
-        SHUFFLED: both.gather(-1, order),
-        UNTRAINED: torch.cat(by_layer(untrained())),
+    layers = load_trained().queries_keys_values(example_tokens(1, NUM_TOKENS, generator))
+    q, k = (torch.cat([layer[i][0] for layer in layers]) for i in (0, 1))
+    sharp, soft = (true_weights(q, k, causal=False, temperature=t) for t in (1, SOFT))
+    order = torch.rand(sharp.shape, generator=generator).argsort(dim=-1)
+    return {
+        LEARNED: sharp,
+        SHUFFLED: sharp.gather(-1, order),
+        SOFT_LEARNED: soft,
+        SOFT_SHUFFLED: soft.gather(-1, order),
     }
 
 
@@ -129,10 +129,9 @@ def singular_values(
     problems: list[str] = []
     values, best, errors = {}, {}, {}
     for kind, of_maps in maps().items():
-        exact = of_maps.double()
-        values[kind] = torch.linalg.svdvals(exact)
-        norm = torch.linalg.matrix_norm(exact)
-        best[kind] = torch.stack([best_error(exact, rank) / norm for rank in RANKS], dim=-1)
+        values[kind] = torch.linalg.svdvals(of_maps)
+        norm = torch.linalg.matrix_norm(of_maps)
+        best[kind] = torch.stack([best_error(of_maps, rank) / norm for rank in RANKS], dim=-1)
         if errors is None:
             continue
         try:
