@@ -71,7 +71,10 @@ def cost_grows_at_most(
         ):
             if used > allowed:
                 return f"at n = {n} torch was called {used:,} times: compute more at once"
-        slope = scaling_exponent(sizes, answer["work"].tolist())
+        work = answer["work"].tolist()
+        if not all(counted > 0 for counted in work):
+            return "no PyTorch operation was seen: compute with torch, from the tensors given"
+        slope = scaling_exponent(sizes, work)
         if slope > exponent:
             return (
                 f"counted operations grow like n^{slope:.2f} from n = {sizes[0]} to {sizes[-1]}, "

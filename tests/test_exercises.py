@@ -249,6 +249,8 @@ def filter_by_matrices(x, weights):
 
 
 TOO_LARGE = {
+    "softmax_attention": [mistake_called("every product kept", "softmax_attention")],
+    "low_rank_approximation": [mistake_called("full matrices", "low_rank_approximation")],
     "linear_attention": [mistake_called("quadratic order", "linear_attention")],
     "causal_linear_attention": [
         mistake_called("masked quadratic form", "causal_linear_attention"),

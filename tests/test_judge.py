@@ -81,6 +81,22 @@ def test_the_judge_fails_closed_on_answers_that_cannot_be_compared(answers):
     assert report.lines[0].complaint
 
 
+@pytest.mark.parametrize(
+    ("entry", "named"), [(torch.nan, "nan"), (torch.inf, "inf"), (-torch.inf, ""), (0.0, "")]
+)
+def test_a_mistake_of_nan_or_infinity_is_named_where_the_answer_has_the_same(entry, named):
+    answer = TRUTH.clone()
+    answer[2, 3] = entry
+    mistakes = []
+    for name, value in [("nan", torch.nan), ("inf", torch.inf)]:
+        wrong = TRUTH.clone()
+        wrong[2, 3] = value
+        mistakes.append(KnownMistake(name, "It overflows.", {"only": {"output": wrong}}))
+    report = judge(EXERCISE, CASES, {"only": {"output": answer}}, EXPECTED, tuple(mistakes))
+    assert report.points == 0
+    assert report.mistake == named
+
+
 def test_cost_is_judged_by_slope_calls_and_the_largest_tensor():
     prop = cost_grows_at_most(1.1, "too big", title="linear", points=1)
     inputs = {"sizes": [100, 200, 400], "largest_allowed": [1000, 2000, 4000]}
@@ -95,3 +111,4 @@ def test_cost_is_judged_by_slope_calls_and_the_largest_tensor():
     assert "at n = 200 your largest tensor has 2,001" in complaint([10, 20, 40], [900, 2001, 4000])
     many = complaint([10, 20, 40], [900, 1900, 3900], [5, 50, 500], calls_allowed=[100, 200, 400])
     assert "at n = 400 torch was called 500 times" in many
+    assert "no PyTorch operation was seen" in complaint([0, 0, 0], [0, 0, 0], [0, 0, 0])

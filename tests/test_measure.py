@@ -1,5 +1,7 @@
 """Counters, clocks and fits."""
 
+import time
+
 import pytest
 import torch
 
@@ -16,6 +18,13 @@ def test_elementwise_operations_cost_one_for_each_element_and_views_nothing():
     assert count_cost(lambda: a + 1).work == 24
     assert count_cost(lambda: a.mT[:, ::2].unsqueeze(0)).work == 0
     assert count_cost(lambda: a[:1].expand(6, 4)).work == 0
+
+
+def test_a_batched_matrix_product_costs_no_more_than_its_matrix_products():
+    a, b = torch.ones(2, 3, 4, 5), torch.ones(2, 3, 5, 7)
+    cost = count_cost(lambda: a @ b)
+    assert cost.work == 2 * 3 * (2 * 4 * 5 * 7)
+    assert (cost.calls, cost.largest_tensor) == (1, 2 * 3 * 4 * 7)
 
 
 def test_a_broadcast_view_does_not_count_as_a_large_tensor():
@@ -43,3 +52,11 @@ def test_functions_are_timed_in_turn_and_stop_at_the_budget(monkeypatch):
     )
     assert times == {"quick": pytest.approx(0.1), "slow": pytest.approx(3.0)}
     assert order == ["quick", "slow", "quick", "slow", "quick", "quick"]
+
+
+def test_processor_time_leaves_out_what_a_function_waits():
+    def wait():
+        time.sleep(0.1)
+
+    assert fastest_seconds({"wait": wait}, repeats=1)["wait"] >= 0.1
+    assert fastest_seconds({"wait": wait}, repeats=1, processor_time=True)["wait"] < 0.05
