@@ -5,7 +5,10 @@ from importlib import import_module
 from autograder.exercise import Exercise
 
 # Topic -> notebook, in the order of the course.
-NOTEBOOKS = {"linear_attention": "02_linear_attention"}
+NOTEBOOKS = {
+    "linear_attention": "02_linear_attention",
+    "low_rank_attention": "03_low_rank_attention",
+}
 
 
 def exercises_of(topic: str) -> dict[str, Exercise]:
