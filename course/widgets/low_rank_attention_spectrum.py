@@ -74,6 +74,8 @@ def read_ranks(effective_rank: Callable, attention: Tensor, problems: list[str])
     """
     ranks = run(RANK, effective_rank, attention, ENERGY)
     ranks = as_tensor(RANK, ranks, (len(attention),))
+    if found := not_finite(RANK, ranks):
+        raise ReaderError(found[0])
     wrong = f"{RANK} is not the smallest rank that keeps {percent(ENERGY)} of the squares."
     if not torch.equal(ranks, right_ranks(attention).double()) and wrong not in problems:
         problems.append(wrong)
