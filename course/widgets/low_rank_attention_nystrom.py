@@ -28,6 +28,7 @@ from course.widgets.low_rank_attention_projection import least_error
 from course.widgets.low_rank_attention_sequences import (
     KINDS,
     LENGTH,
+    brightest,
     example_sequence,
     relative_error,
     softmax_weights,
@@ -296,7 +297,7 @@ class NystromFactors(Exhibit):
         for axes, name, place in zip((left, middle, right), names, range(3), strict=True):
             factor = None if self.factors is None else self.factors[place]
             self._draw_matrix(axes, factor, name, signed=place == 1)
-        scale = self.attention.max().item()
+        scale = brightest(self.attention)
         self._draw_matrix(exact, self.attention, "softmax attention", top=scale)
         off = "" if self.error is None else f"\noutput {percent(self.error)} off"
         self._draw_matrix(near, self.product, f"product of the three{off}", top=scale)
@@ -317,10 +318,10 @@ class NystromFactors(Exhibit):
             axes.set(xticks=[], yticks=[])
             write_in_place(axes, "nothing to show")
             return
-        largest = top or matrix[matrix.isfinite()].abs().max().item()
+        largest = top or brightest(matrix[matrix.isfinite()].abs())
         scale = {"vmin": -largest, "cmap": "PuOr"} if signed else {"vmin": 0}
         image = axes.imshow(matrix.numpy(), vmax=largest, aspect="auto", **scale)
-        axes.figure.colorbar(image, ax=axes)
+        axes.figure.colorbar(image, ax=axes, extend="both" if signed else "max")
         axes.set(xlabel="column", ylabel="row")
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))

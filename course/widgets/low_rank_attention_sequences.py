@@ -51,3 +51,8 @@ def missed_by_rank(spectrum: Tensor) -> Tensor:
     tail = spectrum.square().flip(-1).cumsum(dim=-1).flip(-1)
     missed = torch.cat([tail, torch.zeros_like(tail[..., :1])], dim=-1)
     return (missed / tail[..., :1]).sqrt()
+
+
+def brightest(weights: Tensor) -> float:
+    """The number that ends the scale of colours: a few larger ones must not darken all others."""
+    return weights.flatten().quantile(0.998).item() or 1.0

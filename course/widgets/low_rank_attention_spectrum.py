@@ -24,6 +24,7 @@ from course.widgets.exhibit import (
 from course.widgets.low_rank_attention_sequences import (
     KINDS,
     LENGTH,
+    brightest,
     example_sequence,
     missed_by_rank,
     relative_error,
@@ -201,7 +202,7 @@ class RankOfAHead(Exhibit):
         """The attention, its approximation in the same colours, and the singular values."""
         figure = new_figure(height=4.1)
         exact, near, spectrum = figure.subplots(1, 3, width_ratios=[1, 1, 1.25])
-        scale = {"vmin": 0, "vmax": self.attention.max().item()}
+        scale = {"vmin": 0, "vmax": brightest(self.attention)}
         exact.imshow(self.attention.numpy(), **scale)
         exact.set(title="attention", ylabel="query")
         image = near.imshow(self.approximation.numpy(), **scale)
@@ -209,7 +210,7 @@ class RankOfAHead(Exhibit):
         for axes in (exact, near):
             axes.set_xlabel("key")
             axes.grid(visible=False)
-        bar = figure.colorbar(image, ax=[exact, near], location="bottom", shrink=0.8)
+        bar = figure.colorbar(image, ax=[exact, near], location="bottom", shrink=0.8, extend="max")
         bar.set_label("attention weight")
         self._draw_spectrum(spectrum)
         return figure
@@ -226,7 +227,7 @@ class RankOfAHead(Exhibit):
             label = f"effective rank {self.effective_rank}"
             axes.axvline(self.effective_rank, color=VERMILLION, lw=1.5, ls="--", label=label)
         axes.set(xlabel="k", ylabel="σₖ", yscale="log", ylim=(1e-5, 2 * self.truth[0].item()))
-        axes.legend(loc="upper right")
+        axes.legend(loc="lower left")
 
 
 @one_thread()
