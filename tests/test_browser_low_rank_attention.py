@@ -59,7 +59,7 @@ def test_a_learner_reads_formulas_and_is_told_which_mistake_it_is(lab, page):
     replace_source(page, stub, WITHOUT_SCALE)
     run_cell(page, stub)
     run_cell(page, check)
-    expect(check).to_contain_text("This looks like: variance 1")
+    expect(check).to_contain_text("This looks like: variance left at 1")
     expect(check).to_contain_text("✗ failed")
 
 
