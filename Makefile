@@ -44,6 +44,7 @@ demo: .venv/.course ## grade a class of example submissions, from release to fee
 
 bench: .venv-bench/.installed ## time the solutions beside the libraries, in their own environment
 	$(BENCH)/python -m benchmarks.linear_attention
+	$(BENCH)/python -m benchmarks.low_rank_attention
 
 bench-grading: .venv/.course ## time the grading of a class beside stock nbgrader
 	$(BIN)/python -m benchmarks.grading

@@ -258,6 +258,9 @@ TOO_LARGE = {
     ],
     "fourier_mixing": [fourier_by_matrices],
     "global_filter": [filter_by_matrices],
+    "linformer_attention": [mistake_called("scores of all tokens first", "linformer_attention")],
+    "segment_means": [mistake_called("product with a matrix of averages", "segment_means")],
+    "nystrom_attention": [mistake_called("multiplied from the left", "nystrom_attention")],
 }
 TOO_LARGE_VERSIONS = [(e, f) for e in LONG for f in TOO_LARGE[e.name]]
 

@@ -7,7 +7,9 @@ from autograder.exercise import Exercise
 # Topic -> notebook, in the order of the course.
 NOTEBOOKS = {
     "foundations": "00_foundations",
+    "sparse_attention": "01_sparse_attention",
     "linear_attention": "02_linear_attention",
+    "low_rank_attention": "03_low_rank_attention",
 }
 
 

@@ -190,7 +190,7 @@ def softmax_over_the_queries(q, k, v, e, f):
     "The entries have variance 1. ‖Eᵀx‖² then sums k numbers that are each as large as ‖x‖²: it is "
     "k times too large. Divide by √k.",
 )
-def variance_1(n, k, generator):
+def variance_left_at_1(n, k, generator):
     return torch.randn(n, k, generator=generator)
 
 

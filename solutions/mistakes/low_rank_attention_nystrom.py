@@ -213,7 +213,7 @@ def newton_schulz(a, num_iterations):
     "This is the inverse. A softmax matrix with two equal rows has none, and one with nearly equal "
     "rows has one of huge entries. It also is no iteration.",
 )
-def inverse(a, num_iterations):
+def inverse_by_elimination(a, num_iterations):
     return torch.linalg.inv(a)
 
 
