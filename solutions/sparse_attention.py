@@ -120,7 +120,9 @@ def sliding_window_attention(
 
     def near(x: Tensor) -> Tensor:  # the chunk before, each chunk, and the chunk after
         chunks = F.pad(x, (0, 0, chunk, chunk + padding)).unflatten(-2, (-1, chunk))
-        return torch.cat([chunks[..., :-2, :, :], chunks[..., 1:-1, :, :], chunks[..., 2:, :, :]], -2)
+        return torch.cat(
+            [chunks[..., :-2, :, :], chunks[..., 1:-1, :, :], chunks[..., 2:, :, :]], -2
+        )
 
     queries = F.pad(q * d**-0.5, (0, 0, 0, padding)).unflatten(-2, (-1, chunk))
     scores = queries @ near(k).mT  # (..., chunks, chunk, 3·chunk)
@@ -223,7 +225,7 @@ def lsh_attention(
     chunk_size: int,
     generator: torch.Generator,
 ) -> Float[Tensor, "... n d_v"]:
-    """Softmax attention of queries to keys that share a bucket; the keys are the queries, k = q/‖q‖.
+    """Softmax attention of queries to keys of their bucket; the keys are the queries, k = q/‖q‖.
 
     In each round the tokens are sorted by bucket, within a bucket by position, and cut into chunks
     of `chunk_size`, the last perhaps shorter. Query i finds key j in this round if they share the

@@ -76,9 +76,7 @@ def test_bigbird_has_window_global_and_so_many_random_blocks(n, block_size, num_
     mask = right.bigbird_mask(n, block_size, num_global, num_random, generator)
     blocks = mask[::block_size, ::block_size]
     assert torch.equal(mask, expanded(blocks, block_size, n))
-    always = by_pairs(
-        len(blocks), lambda i, j: abs(i - j) <= 1 or i < num_global or j < num_global
-    )
+    always = by_pairs(len(blocks), lambda i, j: abs(i - j) <= 1 or i < num_global or j < num_global)
     assert blocks[always].all()
     random = (blocks & ~always).sum(dim=-1)
     assert torch.equal(random, (~always).sum(dim=-1).clamp(max=num_random))
@@ -93,9 +91,7 @@ def test_reach_follows_the_edges_of_the_mask(n, num_layers, seed):
 
 def test_a_window_reaches_as_far_as_layers_times_window():
     mask = right.sliding_window_mask(50, 3, causal=False)
-    assert torch.equal(
-        right.reachability(mask, 7), right.sliding_window_mask(50, 21, causal=False)
-    )
+    assert torch.equal(right.reachability(mask, 7), right.sliding_window_mask(50, 21, causal=False))
 
 
 def test_two_layers_of_the_strided_and_of_the_fixed_pattern_reach_everything_before():

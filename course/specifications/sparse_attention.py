@@ -1,7 +1,35 @@
 """What the functions of 01_sparse_attention compute, with no care for cost."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+
+
+def mask_of(n: int, sees: Callable[[int, int], bool]) -> Tensor:
+    """The mask (n, n) in which query i sees key j where sees(i, j)."""
+    return torch.tensor([[sees(i, j) for j in range(n)] for i in range(n)])
+
+
+def in_window(i: int, j: int, window: int, causal: bool) -> bool:
+    """Whether query i sees key j in a sliding window."""
+    return i - window <= j <= (i if causal else i + window)
+
+
+def in_strided(i: int, j: int, stride: int) -> bool:
+    """Whether query i sees key j in the strided pattern."""
+    return j <= i and (i - j <= stride or (i - j) % stride == 0)
+
+
+def in_fixed(i: int, j: int, stride: int, num_summary: int) -> bool:
+    """Whether query i sees key j in the fixed pattern."""
+    return j <= i and (i // stride == j // stride or j % stride >= stride - num_summary)
+
+
+def in_bigbird(i: int, j: int, block_size: int, num_global_blocks: int) -> bool:
+    """Whether query i sees key j in Big Bird without its random blocks."""
+    a, b = i // block_size, j // block_size
+    return abs(a - b) <= 1 or a < num_global_blocks or b < num_global_blocks
 
 
 def masked_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
@@ -20,11 +48,12 @@ def masked_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
 
 def walks(mask: Tensor, num_layers: int) -> Tensor:
     """Follow the edges of a mask (n, n) backwards, layer by layer, from each output: (n, n)."""
+    seen = [{j for j, sees in enumerate(row) if sees} for row in mask.tolist()]
     reach = torch.zeros_like(mask)
     for i in range(len(mask)):
         tokens = {i}
         for _ in range(num_layers):
-            tokens = {j for token in tokens for j in range(len(mask)) if mask[token, j]}
+            tokens = {j for token in tokens for j in seen[token]}
         reach[i, list(tokens)] = True
     return reach
 
@@ -40,7 +69,9 @@ def expanded(block_mask: Tensor, block_size: int, n: int) -> Tensor:
 
 def bucket_of(x: Tensor, rotations: Tensor) -> int:
     """The bucket of one vector x (d,), by comparing 2 · half_buckets numbers one by one."""
-    rotated = [sum(x[i] * rotations[i, b] for i in range(len(x))) for b in range(rotations.shape[1])]
+    rotated = [
+        sum(x[i] * rotations[i, b] for i in range(len(x))) for b in range(rotations.shape[1])
+    ]
     numbers = rotated + [-number for number in rotated]
     best = 0
     for b, number in enumerate(numbers):
@@ -50,7 +81,7 @@ def bucket_of(x: Tensor, rotations: Tensor) -> int:
 
 
 def found_by_lsh(buckets: Tensor, chunk_size: int) -> Tensor:
-    """Which keys each query of one sequence finds in one round, and itself: buckets (n,) → (n, n)."""
+    """Which keys each query of one sequence, itself among them, finds in one round: (n, n)."""
     n = len(buckets)
     order = sorted(range(n), key=lambda i: (int(buckets[i]), i))
     chunk = {token: place // chunk_size for place, token in enumerate(order)}
