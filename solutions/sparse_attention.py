@@ -255,6 +255,7 @@ def lsh_attention(
         before = F.pad(x[..., :-1, :, :], (0, 0, 0, 0, 1, 0), value=padding)
         return torch.cat([before, x], dim=-2)
 
+    ### BEGIN SOLUTION
     buckets = torch.stack([lsh_bucket(q, rotation) for rotation in rotations], dim=-1)
     orders = buckets.argsort(dim=-2, stable=True)  # (..., n, rounds)
     ranks = orders.argsort(dim=-2)  # where each token went
@@ -283,4 +284,6 @@ def lsh_attention(
         totals.append(scores.logsumexp(dim=-1).flatten(-2)[..., :n].gather(-1, ranks[..., r]))
     # The softmax over all keys is that of each round, weighted by its share of the exponentials.
     shares = torch.stack(totals, dim=-1).softmax(dim=-1)  # (..., n, rounds)
-    return (torch.stack(outputs, dim=-1) * shares.unsqueeze(-2)).sum(dim=-1)
+    out = (torch.stack(outputs, dim=-1) * shares.unsqueeze(-2)).sum(dim=-1)
+    ### END SOLUTION
+    return out

@@ -5,7 +5,10 @@ from importlib import import_module
 from autograder.exercise import Exercise
 
 # Topic -> notebook, in the order of the course.
-NOTEBOOKS = {"linear_attention": "02_linear_attention"}
+NOTEBOOKS = {
+    "sparse_attention": "01_sparse_attention",
+    "linear_attention": "02_linear_attention",
+}
 
 
 def exercises_of(topic: str) -> dict[str, Exercise]:
