@@ -33,8 +33,8 @@ def strided_mask(n: int, stride: int) -> Bool[Tensor, "n n"]:
     The second means (i − j) mod stride = 0: the same column, when the tokens are written in rows
     of `stride`. Query i sees itself.
 
-    Source: Child et al. 2019, "Sparse Transformers", section 4.3 (arXiv 1904.10509): the union of
-    the strided pattern's two sets, which the paper also gives to two heads.
+    Source: Child et al. 2019, "Sparse Transformers", section 4.3 (arXiv 1904.10509); the two sets
+    in one, a merged head, are in section 5.2.
     """
     i = torch.arange(n)
     distance = i.unsqueeze(-1) - i
@@ -47,8 +47,7 @@ def fixed_mask(n: int, stride: int, num_summary: int) -> Bool[Tensor, "n n"]:
     A block is `stride` tokens: ⌊i/stride⌋ = ⌊j/stride⌋, or j mod stride ≥ stride − num_summary.
     Query i sees itself. `num_summary` is 1 to `stride`.
 
-    Source: Child et al. 2019, section 4.3 (arXiv 1904.10509), the union of the fixed pattern's
-    two sets; their c is `num_summary`.
+    Source: Child et al. 2019, sections 4.3 and 5.2 (arXiv 1904.10509); their c is `num_summary`.
     """
     i = torch.arange(n)
     same_block = (i // stride).unsqueeze(-1) == i // stride
@@ -146,7 +145,7 @@ def strided_attention(
     The mask is `strided_mask(n, stride)`: one softmax over both sets, and a key that is in both
     counts once. The cost is O(n·(stride + n / stride)), least at stride = √n. Any n and stride.
 
-    Source: Child et al. 2019, section 4.3 (arXiv 1904.10509).
+    Source: Child et al. 2019, sections 4.3 and 5.2 (arXiv 1904.10509).
     """
     n, d = q.shape[-2:]
     padding = -n % stride

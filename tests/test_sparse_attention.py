@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autograder.exercises import exercises_of
+from autograder.grading.provisioner import SandboxProvisioner
 from course.measure import count_cost, scaling_exponent
 from course.specifications.sparse_attention import (
     bucket_of,
@@ -245,6 +247,11 @@ def test_low_precision_keeps_its_dtype_and_stays_near_the_truth(name, dtype):
 def test_large_logits_stay_finite(name):
     q, k, v = 30 * normal(3, 1, 2, 33, 8, dtype=torch.float32)
     assert attentions(33)[name](q, k, v).isfinite().all()
+
+
+def test_a_mask_of_the_long_blocks_does_not_fit_into_the_memory_that_grading_gives():
+    case = exercises_of("sparse_attention")["block_sparse_attention"].draw_long_cases(1)["long"]
+    assert case["q"].shape[-2] ** 2 > SandboxProvisioner.memory.default_value
 
 
 EXPONENTS = {"window": (0.95, 1.1), "strided": (1.4, 1.6), "blocks": (0.9, 1.2), "lsh": (0.9, 1.1)}

@@ -11,8 +11,9 @@ from autograder.probes import as_tensor
 from autograder.properties import are_equal
 
 DRAWS = 200
-# Five standard errors: a right version fails a test of this kind about once in a million.
-STANDARD_ERRORS = 5
+# So many standard errors, since a hundred rare events are no normal variable: of 500 seeds one was
+# 5.2 away. What is wrong is 10 away or more.
+STANDARD_ERRORS = 7
 
 
 def between(generator: Generator, low: int, high: int) -> int:
@@ -193,7 +194,7 @@ def _bigbird_cases(generator: Generator) -> dict[str, Inputs]:
         "nothing random": case(between(generator, 17, 23), 3, 1, 0),
         "more random than there are": case(24, 4, 1, 9),
         "one token": case(1, 2, 1, 1),
-        "many draws": case(10, 1, 1, 2, draws=DRAWS),
+        "many draws": case(8, 1, 1, 2, draws=DRAWS),
     }
 
 
@@ -210,7 +211,8 @@ def _bigbird_probe(
 
     def draw(times: int) -> Tensor:
         generator = Generator().manual_seed(seed)
-        return torch.stack([_as_numbers(function(*settings, generator)) for _ in range(times)])
+        masks = [_as_numbers(function(*settings, generator)) for _ in range(times)]
+        return torch.stack(masks).to(torch.uint8)  # they are many
 
     answer = {"masks": draw(draws)}
     answer["first"] = answer["masks"][:1]
