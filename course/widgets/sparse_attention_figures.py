@@ -130,7 +130,9 @@ class AttentionKept(Exhibit):
         axes = figure.subplots()
         for place, (pattern, kept) in enumerate(self.kept.items()):
             self._draw_row(axes, place, pattern, kept)
-        axes.set(xlabel="% of the attention that the pattern keeps", xlim=(0, 102))
+        axes.set(
+            xlabel="% of the attention that the pattern keeps", ylabel="pattern", xlim=(0, 102)
+        )
         axes.set_yticks(range(len(self.kept)), list(self.kept))
         axes.invert_yaxis()
         handles, labels = axes.get_legend_handles_labels()
