@@ -10,12 +10,10 @@ from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
-from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor
 
 from benchmarks import report
-from benchmarks.harness import FAILED, OUTPUTS_DIFFER, Cell, Contender, Row, measure_rows, seeded
+from benchmarks.harness import Contender, Row, seeded
 from solutions import linear_attention as course
 
 TITLE = "02_linear_attention beside other libraries"
@@ -329,19 +327,7 @@ ROWS = (
 
 def main() -> int:
     """Measure every row, print and save the report; 1 if an output was refused or failed."""
-    console = Console()
-    cells: list[Cell] = []
-    groups = sum(len(row.sizes) * (1 + row.backward) for row in ROWS)
-    with Progress(console=console) as progress:
-        task = progress.add_task("", total=groups)
-        for group in measure_rows(ROWS):
-            cells += group
-            where = f"{group[0].row}, {group[0].size}"
-            progress.update(task, advance=1, description=where)
-    report.print_report(console, TITLE, ROWS, cells)
-    for path in report.save(TITLE, "linear_attention", ROWS, cells):
-        console.print(f"wrote {path}")
-    return int(any(cell.status in (OUTPUTS_DIFFER, FAILED) for cell in cells))
+    return report.measure_and_report(TITLE, "linear_attention", ROWS)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 from rich import box
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks import harness
@@ -211,7 +212,7 @@ def _draw_row(row: Row, cells: Sequence[Cell], axes: Sequence[Axes]) -> None:
         axis.yaxis.set_major_formatter("{x:g}")
         axis.yaxis.set_minor_formatter(NullFormatter())
         axis.set_xticks(row.sizes, [str(size) for size in row.sizes])
-        axis.set_xlabel(f"{row.size} ({'tokens' if row.size == 'n' else 'features'})")
+        axis.set_xlabel("n (tokens)" if row.size == "n" else row.size)
         axis.set_ylabel(f"{quantity} ({unit})")
         axis.grid(alpha=0.3)
         axis.set_title(f"{quantity}, {PASSES[backward]}", fontsize=10)
@@ -233,3 +234,20 @@ def save(title: str, topic: str, rows: Sequence[Row], cells: Sequence[Cell]) -> 
     figure.savefig(paths[2], dpi=80)
     plt.close(figure)
     return paths
+
+
+def measure_and_report(title: str, topic: str, rows: Sequence[Row]) -> int:
+    """Measure every row, print and save the report; 1 if an output was refused or failed."""
+    console = Console()
+    cells: list[Cell] = []
+    groups = sum(len(row.sizes) * (1 + row.backward) for row in rows)
+    with Progress(console=console) as progress:
+        task = progress.add_task("", total=groups)
+        for group in harness.measure_rows(rows):
+            cells += group
+            where = f"{group[0].row}, {group[0].size}"
+            progress.update(task, advance=1, description=where)
+    print_report(console, title, rows, cells)
+    for path in save(title, topic, rows, cells):
+        console.print(f"wrote {path}")
+    return int(any(cell.status in (harness.OUTPUTS_DIFFER, harness.FAILED) for cell in cells))

@@ -4,12 +4,15 @@ Every contender gets the same float32 tensors, (1, 4, n, 64) as in a layer of fo
 """
 
 import math
+import sys
+from collections.abc import Callable
 from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks import report
 from benchmarks.harness import Contender, Row, seeded
 from solutions import sparse_attention as course
 
@@ -194,7 +197,7 @@ def shared_softmax_attention(q: Tensor, v: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(q, F.normalize(q, dim=-1), v)
 
 
-def masked(run: object, what: str) -> Contender:
+def masked(run: Callable[..., Tensor], what: str) -> Contender:
     """Torch's attention with a mask of n × n entries."""
     return Contender(f"torch scaled_dot_product_attention, {what} mask", run)
 
@@ -259,3 +262,12 @@ ROWS = (
         SIZES,
     ),
 )
+
+
+def main() -> int:
+    """Measure every row, print and save the report; 1 if an output was refused or failed."""
+    return report.measure_and_report(TITLE, "sparse_attention", ROWS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

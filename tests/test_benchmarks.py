@@ -8,7 +8,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from benchmarks import grading, harness, linear_attention, report
+from benchmarks import grading, harness, linear_attention, report, sparse_attention
 from benchmarks.harness import Cell, Contender, Row
 
 
@@ -44,6 +44,7 @@ def square_slowly(x):
 
 
 OURS = Contender("course", square)
+ROWS = (*sparse_attention.ROWS, *linear_attention.ROWS)
 
 
 def cells_of(*peers, backward=True, sizes=(8,)):
@@ -175,8 +176,8 @@ def test_the_memory_of_a_call_is_what_it_allocates():
     assert 0.8 * output_bytes < cell.peak_bytes < 1.5 * output_bytes
 
 
-@pytest.mark.parametrize("row", linear_attention.ROWS, ids=lambda row: row.name)
-def test_the_course_runs_in_every_row_of_linear_attention(row):
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_the_course_runs_in_every_row(row):
     ours = row.contenders[0]
     results = harness.call(ours.run, row.inputs(128), row.backward)
     assert all(torch.isfinite(result).all() for result in results)
@@ -185,7 +186,7 @@ def test_the_course_runs_in_every_row_of_linear_attention(row):
 
 
 def test_the_course_comes_first_and_every_peer_says_how_to_install_it():
-    for row in linear_attention.ROWS:
+    for row in ROWS:
         assert row.contenders[0].name == "course"
         assert not row.contenders[0].module
         for contender in row.contenders:

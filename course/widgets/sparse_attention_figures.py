@@ -101,7 +101,7 @@ def four_families() -> FourFamilies:
 
 @dataclass(kw_only=True)
 class AttentionKept(Exhibit):
-    """The share of a model's attention on the pairs that a pattern shows, for each head.
+    """The share of a model's attention to other tokens that a pattern shows, for each head.
 
     kept[pattern] is (layers, heads); density[pattern] the share of the pairs that it shows, which
     is what attention without a preference would have there. best[pattern] is what the largest
@@ -116,8 +116,8 @@ class AttentionKept(Exhibit):
         """The mean over heads and the worst and best head, beside the density."""
         told = [
             f"{pattern} shows {percent(self.density[pattern])} of the pairs and keeps "
-            f"{percent(kept.mean().item())} of the attention ({percent(kept.min().item())} to "
-            f"{percent(kept.max().item())} by head; the largest weights, as many: "
+            f"{percent(kept.mean().item())} of the attention to other tokens "
+            f"({percent(kept.min().item())} to {percent(kept.max().item())} by head; the largest weights, as many: "
             f"{percent(self.best[pattern])})"
             for pattern, kept in self.kept.items()
         ]
@@ -131,7 +131,9 @@ class AttentionKept(Exhibit):
         for place, (pattern, kept) in enumerate(self.kept.items()):
             self._draw_row(axes, place, pattern, kept)
         axes.set(
-            xlabel="% of the attention that the pattern keeps", ylabel="pattern", xlim=(0, 102)
+            xlabel="% of the attention to other tokens that the pattern keeps",
+            ylabel="pattern",
+            xlim=(0, 102),
         )
         axes.set_yticks(range(len(self.kept)), list(self.kept))
         axes.invert_yaxis()
@@ -180,7 +182,8 @@ def attention_kept(
 ) -> AttentionKept:
     """How much of a model's attention each pattern keeps; (batch, heads, n, d) for each layer.
 
-    The model looks both ways: the causal patterns are taken with their mirror image. Big Bird's
+    Counted is the attention to other tokens: a query's own position is in every pattern. The
+    model looks both ways: the causal patterns are taken with their mirror image. Big Bird's
     blocks are half of `width`. Hashing has LSH_ROUNDS rounds.
     """
     problems: list[str] = []
@@ -198,10 +201,14 @@ def attention_kept(
         problems += hash_problems(lsh_bucket)
     except ReaderError as error:
         note(problems, error)
+    others = ~torch.eye(n, dtype=torch.bool)
+    attention = attention * others
+    attention = attention / attention.sum(dim=(-2, -1), keepdim=True)
     exhibit = AttentionKept(problems=problems, kept={}, density={}, best={})
     for pattern, mask in shown.items():
-        exhibit.kept[pattern] = (attention * mask).sum(dim=-1).mean(dim=(1, 3))
-        exhibit.density[pattern] = mask.double().mean().item()
-        count = max(1, round(exhibit.density[pattern] * n))
-        exhibit.best[pattern] = attention.topk(count, dim=-1).values.sum(dim=-1).mean().item()
+        exhibit.kept[pattern] = (attention * mask).sum(dim=(-2, -1)).mean(dim=1)
+        exhibit.density[pattern] = mask[..., others].double().mean().item()
+        count = max(1, round(exhibit.density[pattern] * (n - 1)))
+        largest = attention.topk(count, dim=-1).values
+        exhibit.best[pattern] = largest.sum(dim=(-2, -1)).mean().item()
     return exhibit

@@ -244,7 +244,7 @@ class LayersNeeded(Exhibit):
     @styled
     def draw(self) -> Figure:
         """One map a pattern, coloured by the layer that first connects the pair."""
-        figure = new_figure(height=3.0)
+        figure = new_figure(height=2.5)
         panels = figure.subplots(1, len(self.layers), squeeze=False)[0]
         steps = np.arange(1, MAX_LAYERS + 2) - 0.5
         for axes, (pattern, layers) in zip(panels, self.layers.items(), strict=True):
