@@ -116,9 +116,9 @@ class AttentionKept(Exhibit):
         """The mean over heads and the worst and best head, beside the density."""
         told = [
             f"{pattern} shows {percent(self.density[pattern])} of the pairs and keeps "
-            f"{percent(kept.mean().item())} of the attention to other tokens "
-            f"({percent(kept.min().item())} to {percent(kept.max().item())} by head; the largest weights, as many: "
-            f"{percent(self.best[pattern])})"
+            f"{percent(kept.mean().item())} of the attention to other tokens (by head "
+            f"{percent(kept.min().item())} to {percent(kept.max().item())}; "
+            f"the largest weights, as many: {percent(self.best[pattern])})"
             for pattern, kept in self.kept.items()
         ]
         return f"{'; '.join(told)}."
