@@ -42,10 +42,7 @@ def _by_columns(inputs: Inputs) -> Inputs:
 
 
 def _one_sequence(inputs: Inputs) -> Inputs:
-    return {
-        name: value[:1, :1] if isinstance(value, Tensor) else value
-        for name, value in inputs.items()
-    }
+    return inputs | {name: inputs[name][:1, :1] for name in (*"qkv", "cotangent")}
 
 
 def _constant(inputs: Inputs) -> Inputs:
@@ -78,9 +75,9 @@ def _window_cases(generator: Generator) -> dict[str, Inputs]:
         "many windows": _one_sequence(case(between(generator, 150, 170), 11)),
         "wider than the sequence": case(5, 9),
         "one token": case(1, 3),
-        "large numbers": case(13, 3, scale=8.0),
-        "not contiguous": _by_columns(case(14, 4)),
-        "float64": in_float64(case(15, 4)),
+        "large numbers": _one_sequence(case(13, 3, scale=8.0)),
+        "not contiguous": _by_columns(_one_sequence(case(14, 4))),
+        "float64": in_float64(_one_sequence(case(15, 4))),
         "cost": cost_case(ELEMENTS_PER_TOKEN, window=COST_WINDOW),
     }
 
@@ -157,9 +154,9 @@ def _strided_cases(generator: Generator) -> dict[str, Inputs]:
         "stride of 1": case(7, 1),
         "longer than the sequence": case(5, 9),
         "one token": case(1, 3),
-        "large numbers": case(13, 3, scale=8.0),
-        "not contiguous": _by_columns(case(14, 4)),
-        "float64": in_float64(case(15, 4)),
+        "large numbers": _one_sequence(case(13, 3, scale=8.0)),
+        "not contiguous": _by_columns(_one_sequence(case(14, 4))),
+        "float64": in_float64(_one_sequence(case(15, 4))),
         "cost": {
             "stride": 0,  # √n at each size
             "sizes": STRIDED_SIZES,
@@ -256,9 +253,9 @@ def _blocks_cases(generator: Generator) -> dict[str, Inputs]:
         "blocks of one token": case(9, 1),
         "one block": case(5, 8),
         "one token": case(1, 2),
-        "large numbers": case(13, 3, scale=8.0),
-        "not contiguous": _by_columns(case(14, 3)),
-        "float64": in_float64(case(15, 4)),
+        "large numbers": _one_sequence(case(13, 3, scale=8.0)),
+        "not contiguous": _by_columns(_one_sequence(case(14, 3))),
+        "float64": in_float64(_one_sequence(case(15, 4))),
         "cost": cost_case(ELEMENTS_PER_TOKEN, block_size=COST_BLOCK, block_mask=torch.ones(1, 1)),
     }
 

@@ -152,14 +152,14 @@ def _lsh_cases(generator: Generator) -> dict[str, Inputs]:
         "one bucket, one chunk": case(9, 2, 1, 16, apart=0.0),
         "one round": case(24, 4, 1, 4),
         "constant values": constant | {"v": torch.full_like(constant["v"], 2.5)},
-        "two rounds": case(24, 4, 2, 4),
+        "two rounds": case(20, 4, 2, 4),
         "four rounds": case(21, 6, 4, 5),
         "lonely tokens": case(7, 16, 2, 4),
-        "one bucket, several chunks": case(14, 4, 2, 4, apart=0.0),
+        "one bucket, several chunks": case(14, 4, 2, 4, apart=0.0, batch=(1, 1)),
         "one token": case(1, 2, 2, 3),
         "chunks of one token": case(9, 2, 2, 1),
-        "large numbers": case(17, 4, 3, 4, scale=30.0),
-        "float64": in_float64(case(15, 4, 2, 4)),
+        "large numbers": case(17, 4, 3, 4, scale=30.0, batch=(1, 1)),
+        "float64": in_float64(case(15, 4, 2, 4, batch=(1, 1))),
         "cost": cost_case(160, **COST_SETTINGS),
     }
 

@@ -49,7 +49,7 @@ def window_shared_by_both_sides(n, window, causal):
     right.sliding_window_mask,
     "`causal` changes nothing: a query sees keys that come after it.",
 )
-def not_causal(n, window, causal):
+def later_keys_seen_although_causal(n, window, causal):
     return _window(n, window, window, causal=False)
 
 
@@ -83,7 +83,7 @@ def _strided(n, stride, near=None, column=None, causal=True):
     "The pattern is not causal: a query sees keys after it. The Sparse Transformer generates: "
     "j ≤ i.",
 )
-def not_causal_either(n, stride):
+def later_keys_seen_too(n, stride):
     return _strided(n, stride, causal=False)
 
 
