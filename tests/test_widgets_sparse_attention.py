@@ -180,7 +180,7 @@ def test_a_pattern_that_leaves_pairs_apart_says_how_many():
 def test_a_window_keeps_attention_to_neighbours_and_hashing_that_to_the_other_half():
     exhibit = kept()
     near, far = exhibit.kept[WINDOW].mean(dim=-1)
-    assert near > 0.95
+    assert near > 0.9
     assert far < 0.5
     hashed = next(value for name, value in exhibit.kept.items() if name.startswith("LSH"))
     assert hashed[1].mean() > 0.9
