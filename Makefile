@@ -43,6 +43,7 @@ demo: .venv/.course ## grade a class of example submissions, from release to fee
 	$(BIN)/autograder demo
 
 bench: .venv-bench/.installed ## time the solutions beside the libraries, in their own environment
+	$(BENCH)/python -m benchmarks.sparse_attention
 	$(BENCH)/python -m benchmarks.linear_attention
 	$(BENCH)/python -m benchmarks.low_rank_attention
 

@@ -8,7 +8,14 @@ import pytest
 import torch
 from rich.console import Console
 
-from benchmarks import grading, harness, linear_attention, low_rank_attention, report
+from benchmarks import (
+    grading,
+    harness,
+    linear_attention,
+    low_rank_attention,
+    report,
+    sparse_attention,
+)
 from benchmarks.harness import Cell, Contender, Row
 from solutions import low_rank_attention as course
 
@@ -45,7 +52,7 @@ def square_slowly(x):
 
 
 OURS = Contender("course", square)
-ROWS = (*linear_attention.ROWS, *low_rank_attention.ROWS)
+ROWS = (*sparse_attention.ROWS, *linear_attention.ROWS, *low_rank_attention.ROWS)
 
 
 def cells_of(*peers, backward=True, sizes=(8,)):

@@ -251,6 +251,12 @@ def filter_by_matrices(x, weights):
 TOO_LARGE = {
     "softmax_attention": [mistake_called("every product kept", "softmax_attention")],
     "low_rank_approximation": [mistake_called("full matrices", "low_rank_approximation")],
+    "sliding_window_attention": [
+        mistake_called("dense attention with a mask", "sliding_window_attention")
+    ],
+    "strided_attention": [mistake_called("all scores and a mask", "strided_attention")],
+    "block_sparse_attention": [],  # looks at its mask, which has no numbers here
+    "lsh_attention": [mistake_called("dense scores and a mask", "lsh_attention")],
     "linear_attention": [mistake_called("quadratic order", "linear_attention")],
     "causal_linear_attention": [
         mistake_called("masked quadratic form", "causal_linear_attention"),
