@@ -42,11 +42,11 @@ from tests.right_answers.linear_attention import RIGHT
 from tests.submissions import WRITTEN
 
 GROUPS = {
-    "hostile-a": ("bombs", "escapes", "folders"),
-    "hostile-b": ("cheats", "searches", "answers", "messages", "notebooks"),
+    "hostile_a": ("bombs", "escapes", "folders"),
+    "hostile_b": ("cheats", "searches", "answers", "messages", "notebooks"),
 }
 # The limit counts the user's processes everywhere: the bombs of one group leave room for the other.
-PROCESSES = {"hostile-a": 200, "hostile-b": 500}
+PROCESSES = {"hostile_a": 200, "hostile_b": 500}
 for _name in (name for names in GROUPS.values() for name in names):
     import_module(f"tests.hostile.{_name}")
 ALL = [
@@ -59,12 +59,26 @@ def _sandbox() -> None:
     needs.a_sandbox()
 
 
-@pytest.fixture(scope="module")
-def graded(request, tmp_path_factory) -> Graded:
-    group = request.param
+def graded_group(group: str, folders: pytest.TempPathFactory) -> Graded:
     mine = [hostile for name, hostile in ALL if name == group]
     limit = f"--SandboxProvisioner.processes={PROCESSES[group]}"
-    return grade(tmp_path_factory.mktemp(group), mine, limit)
+    return grade(folders.mktemp(group), mine, limit)
+
+
+@pytest.fixture(scope="module")
+def hostile_a(tmp_path_factory) -> Graded:
+    return graded_group("hostile_a", tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def hostile_b(tmp_path_factory) -> Graded:
+    return graded_group("hostile_b", tmp_path_factory)
+
+
+@pytest.fixture
+def graded(request, group) -> Graded:
+    """What came of a group of submissions, which are graded once."""
+    return request.getfixturevalue(group)
 
 
 def in_group(group: str) -> pytest.MarkDecorator:
@@ -72,16 +86,13 @@ def in_group(group: str) -> pytest.MarkDecorator:
 
 
 each = pytest.mark.parametrize(
-    ("graded", "hostile"),
-    [pytest.param(group, h, marks=in_group(group), id=h.name) for group, h in ALL],
-    indirect=["graded"],
+    ("group", "hostile"), [pytest.param(g, h, marks=in_group(g), id=h.name) for g, h in ALL]
 )
-whole = pytest.mark.parametrize(
-    "graded", [pytest.param(g, marks=in_group(g), id=g) for g in GROUPS], indirect=True
-)
+whole = pytest.mark.parametrize("group", [pytest.param(g, marks=in_group(g), id=g) for g in GROUPS])
 
 
 @each
+@pytest.mark.timeout(1200)
 def test_it_earns_what_honest_work_earns_and_its_student_reads_why(graded, hostile):
     assert graded.points(hostile.name) == hostile.earns
     if hostile.earns is None:
@@ -94,17 +105,20 @@ def test_it_earns_what_honest_work_earns_and_its_student_reads_why(graded, hosti
 
 
 @whole
+@pytest.mark.timeout(1200)
 def test_nbgrader_reports_no_failure(graded):
     assert graded.failure == ""
 
 
 @whole
+@pytest.mark.timeout(1200)
 def test_the_grades_of_others_stay(graded):
     before, after = graded.honest
     assert before == after
 
 
 @whole
+@pytest.mark.timeout(1200)
 def test_nothing_on_the_machine_is_changed(graded):
     before, after = graded.files
     changed = {path for path, content in before.items() if content and after.get(path) != content}
@@ -120,12 +134,14 @@ def test_nothing_on_the_machine_is_changed(graded):
 
 
 @whole
+@pytest.mark.timeout(1200)
 def test_nothing_is_left_behind(graded):
     assert graded.processes == []
     assert graded.temporary == []
 
 
 @whole
+@pytest.mark.timeout(1200)
 def test_nobody_was_reached(graded):
     assert graded.visitors == []
 
