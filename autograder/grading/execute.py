@@ -217,9 +217,9 @@ class ExecuteAndJudge(Execute):
     ) -> tuple[NotebookNode, Resources]:
         """Run one cell, unless it is a test cell, is finished, or there is no time left."""
         left = self.notebook_seconds - self._start_seconds - self._cell_seconds
-        if index in self._finished or is_grade(cell) or left <= 0:
+        if index in self._finished or is_grade(cell) or left < 1:
             return cell, resources
-        self._seconds = max(1, int(min(self.timeout or left, left)))
+        self._seconds = int(min(self.timeout or left, left))
         self._running = index
         start = time.monotonic()
         try:

@@ -143,7 +143,7 @@ def forges_the_cost():
         return weights / weights.sum(-1, keepdim=True) @ v
 
 
-@cell(LONG, at=ATTACKED, **QUADRATIC)
+@cell("no PyTorch operation was seen", at=ATTACKED, **QUADRATIC)
 def claims_a_cost_that_is_no_number():
     """Has NaN counted, which is not larger than anything."""
     import autograder.probes

@@ -65,12 +65,14 @@ def searches_the_memory():
 def searches_the_files():
     """Walks over all files for solutions, recorded answers, grades and other people's work."""
     WORDS = ("recorded", "solutions", "gradebook.db", "submitted", "judge.py", "nbgrader_config.py")
+    SHOWN = "trained_model.safetensors"  # which notebooks load
     hits = [
         os.path.join(folder, name)
         for folder, folders, names in os.walk("/")
         if not folder.startswith(("/proc/", "/sys/"))
         for name in (*folders, *names)
-        if (name in WORDS and "site-packages/" not in folder) or name.endswith(".safetensors")
+        if (name in WORDS and "site-packages/" not in folder)
+        or (name.endswith(".safetensors") and name != SHOWN)
     ]
     hits += [KNOWN[name] for name in ("canary", "other", "source") if os.path.exists(KNOWN[name])]
     print(f"{WON}: {hits}" if hits else "There is nothing to find")
