@@ -3,11 +3,9 @@
 import inspect
 import io
 import json
-import sys
 from collections.abc import Callable
 from copy import deepcopy
 from importlib import import_module
-from subprocess import PIPE, Popen
 
 import nbformat
 import pytest
@@ -15,7 +13,6 @@ from nbgrader.api import Gradebook
 
 from autograder.classroom import Classroom
 from autograder.grading.plain_files import was_no_file
-from autograder.grading.sandbox import Limits, sandboxed
 from autograder.grading.submission import UnreadableError, read_notebook
 from tests import needs
 from tests.hostile import stoppers
@@ -31,7 +28,6 @@ from tests.hostile.corpus import (
 from tests.hostile.killed import grade_until, ungraded_class
 from tests.hostile.small_class import (
     copy_of,
-    failure_of,
     hand_in,
     notebook_with,
     rows_of,
@@ -205,23 +201,6 @@ def test_what_is_read_can_also_be_copied_however_deeply_it_is_nested():
         except RecursionError:
             failed.append(depth)
     assert failed == []
-
-
-@in_group("hostile-c")
-def test_one_students_processes_leave_room_for_those_of_another(tmp_path):
-    classroom = small_class(tmp_path / "class")
-    hand_in(classroom, "zoe")
-    classroom.collect()
-    sleep = "import subprocess, time\nfor _ in range(60): subprocess.Popen(['sleep', '60'])\n"
-    sleep += "print('held', flush=True)\ntime.sleep(60)"
-    limits = Limits(memory=10**9, files=10**7, processes=100, cpu_seconds=60)
-    beside = Popen(sandboxed([sys.executable, "-c", sleep], limits), stdout=PIPE, text=True)
-    try:
-        assert beside.stdout.readline() == "held\n"
-        assert failure_of(classroom.autograde, "--SandboxProvisioner.processes=80") == ""
-    finally:
-        beside.kill()
-        beside.communicate()
 
 
 # --- Grading again -------------------------------------------------------------------------------
