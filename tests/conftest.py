@@ -1,12 +1,18 @@
 """What tests of several modules share."""
 
+import warnings
 from collections.abc import Iterator
 
+import nbformat
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from matplotlib import pyplot
+from playwright.sync_api import Browser, Page, sync_playwright
 
+from autograder.build import COURSE, source_notebook
 from autograder.doctor import find_chromium
+from autograder.exercises import NOTEBOOKS
 from tests import needs
+from tests.lab import Lab, copy_of_course, running_lab
 
 
 @pytest.fixture(scope="module")
@@ -21,3 +27,31 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=executable, args=flags)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    yield page
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """JupyterLab on a copy of the course, with the solved notebook of the module's TOPIC."""
+    topic = request.module.TOPIC
+    name = NOTEBOOKS[topic]
+    course = copy_of_course(tmp_path_factory.mktemp("lab"))
+    with running_lab(course) as address:
+        solved = source_notebook(COURSE / "source" / name / f"{name}.md", topic)
+        nbformat.write(solved, course / "release" / name / "solved.ipynb")
+        yield Lab(address, course)
+
+
+@pytest.fixture
+def quietly() -> Iterator[None]:
+    """Nothing may warn, or keep a figure alive in pyplot."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+    assert pyplot.get_fignums() == []

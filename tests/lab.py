@@ -11,13 +11,20 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from playwright.sync_api import Locator, Page, expect
 
 from autograder.build import COURSE
 
-TOPIC, NOTEBOOK = "linear_attention", "02_linear_attention"
 SECONDS = 1000  # Playwright counts milliseconds
+
+
+class Lab(NamedTuple):
+    """A running JupyterLab, and the folder of the course on which it runs."""
+
+    address: str
+    course: Path
 
 
 def free_port() -> int:
@@ -108,3 +115,27 @@ def replace_source(page: Page, cell: Locator, source: str) -> None:
     page.keyboard.press("Control+A")
     page.keyboard.insert_text(source)
     page.keyboard.press("Escape")
+
+
+def run_all(page: Page) -> None:
+    """Start every cell of the open notebook."""
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+
+
+def expect_a_slider_to_change(page: Page, explorer: str) -> None:
+    """Move the first slider of a widget: its figure and its sentence follow."""
+    cell = cell_with(page, explorer)
+    figure, slider = cell.locator("img"), cell.get_by_role("slider").first
+    expect(figure).to_be_visible(timeout=30 * SECONDS)
+    picture, words = figure.get_attribute("src"), cell.inner_text()
+    slider.focus()
+    for _ in range(2):
+        page.keyboard.press("ArrowRight")
+    expect(figure).not_to_have_attribute("src", picture, timeout=30 * SECONDS)
+    assert cell.inner_text() != words
+
+
+def expect_no_warnings(page: Page) -> None:
+    """Nothing in the open notebook was written to standard error."""
+    assert page.locator("[data-mime-type='application/vnd.jupyter.stderr']").count() == 0

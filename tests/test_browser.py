@@ -7,38 +7,25 @@ import pytest
 from nbformat.v4 import new_output
 from playwright.sync_api import expect
 
-from autograder.build import COURSE, source_notebook, write_start_page
+from autograder.build import write_start_page
+from autograder.exercises import NOTEBOOKS
 from autograder.report import Line, Report
 from tests.lab import (
-    NOTEBOOK,
     SECONDS,
-    TOPIC,
     cell_with,
-    copy_of_course,
+    expect_a_slider_to_change,
+    expect_no_warnings,
     open_notebook,
     replace_source,
+    run_all,
     run_cell,
-    running_lab,
     wait_until_idle,
 )
 
 pytestmark = pytest.mark.xdist_group("browser")
 
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("lab")
-    with running_lab(copy_of_course(folder)) as address:
-        solved = source_notebook(COURSE / "source" / NOTEBOOK / f"{NOTEBOOK}.md", TOPIC)
-        nbformat.write(solved, folder / "course" / "release" / NOTEBOOK / "solved.ipynb")
-        yield address, folder / "course"
-
-
-@pytest.fixture
-def page(browser):
-    page = browser.new_page(viewport={"width": 1400, "height": 1000})
-    yield page
-    page.close()
+TOPIC = "linear_attention"
+NOTEBOOK = NOTEBOOKS[TOPIC]
 
 
 WRONG = "import torch\n\ndef elu_feature_map(x):\n    return torch.relu(x)"
@@ -84,25 +71,16 @@ def test_a_learner_reads_writes_checks_and_validates(lab, page):
 def test_moving_a_slider_changes_the_figure_and_the_sentence(lab, page):
     address, _ = lab
     open_notebook(page, address, f"release/{NOTEBOOK}/solved.ipynb")
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    run_all(page)
     expect(cell_with(page, "check(global_filter)")).to_contain_text(
         "5 of 5 points", timeout=180 * SECONDS
     )
     wait_until_idle(page)
 
     for explorer in ("recurrent_state_explorer(", "kernel_approximation_explorer("):
-        cell = cell_with(page, explorer)
-        figure, slider = cell.locator("img"), cell.get_by_role("slider").first
-        expect(figure).to_be_visible(timeout=30 * SECONDS)
-        picture, words = figure.get_attribute("src"), cell.inner_text()
-        slider.focus()
-        for _ in range(3):
-            page.keyboard.press("ArrowRight")
-        expect(figure).not_to_have_attribute("src", picture, timeout=30 * SECONDS)
-        assert cell.inner_text() != words
+        expect_a_slider_to_change(page, explorer)
 
-    assert page.locator("[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
+    expect_no_warnings(page)
 
 
 def test_the_markdown_source_opens_as_a_notebook_and_is_saved_without_loss(lab, page):

@@ -17,13 +17,15 @@ from autograder.example_submissions import (
     solutions_in,
     with_answers,
 )
-from autograder.exercises import exercises_of
+from autograder.exercises import NOTEBOOKS, exercises_of
 from tests import needs
-from tests.lab import NOTEBOOK, SECONDS, TOPIC, running_lab
+from tests.lab import SECONDS, running_lab
 from tests.submissions import QUICK, WRITTEN
 
 pytestmark = pytest.mark.xdist_group("browser")
 
+TOPIC = "linear_attention"
+NOTEBOOK = NOTEBOOKS[TOPIC]
 COMMENT = "Well put."
 WAITING = re.compile("needs_manual_grade")
 SETTINGS = """

@@ -1,10 +1,7 @@
 """The figures and widgets of 00_foundations show the reader's functions beside the truth."""
 
-import warnings
-
 import pytest
 import torch
-from matplotlib import pyplot
 
 from course.measure import count_cost
 from course.trained_model import load_trained, tokens_and_twins
@@ -86,16 +83,14 @@ WRONG = {
 }
 
 
+pytestmark = pytest.mark.usefixtures("quietly")
+
+
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    """Short sequences; nothing here may warn, or keep a figure alive in pyplot."""
+def _short(monkeypatch):
     monkeypatch.setattr(foundations_cost, "GROWTH_SIZES", [32, 64, 128, 256])
     monkeypatch.setattr(foundations_cost, "FITTED", 3)
     monkeypatch.setattr(foundations_low_rank, "RANKS", RANKS[::3])
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
-    assert pyplot.get_fignums() == []
 
 
 @pytest.mark.parametrize("name", REFERENCE)

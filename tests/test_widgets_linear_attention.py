@@ -1,12 +1,10 @@
 """The figures and widgets of 02_linear_attention show the reader's functions beside the truth."""
 
 import math
-import warnings
 
 import matplotlib as mpl
 import pytest
 import torch
-from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from course.widgets import exhibit as exhibit_module
@@ -89,13 +87,7 @@ WRONG = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _quietly():
-    """Nothing here may warn, or keep a figure alive in pyplot."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
-    assert pyplot.get_fignums() == []
+pytestmark = pytest.mark.usefixtures("quietly")
 
 
 def shown_axes(figure: Figure):

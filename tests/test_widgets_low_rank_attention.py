@@ -1,11 +1,9 @@
 """The figures and widgets of 03_low_rank_attention show the reader's functions beside the truth."""
 
 import math
-import warnings
 
 import pytest
 import torch
-from matplotlib import pyplot
 
 from course.widgets import low_rank_attention as widgets
 from course.widgets.low_rank_attention_nystrom import FEW, LANDMARKS, MANY
@@ -125,13 +123,7 @@ WORTHLESS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _quietly():
-    """Nothing here may warn, or keep a figure alive in pyplot."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
-    assert pyplot.get_fignums() == []
+pytestmark = pytest.mark.usefixtures("quietly")
 
 
 @pytest.mark.parametrize("name", REFERENCE)

@@ -1,10 +1,7 @@
 """The figures and widgets of 01_sparse_attention show the reader's functions beside the truth."""
 
-import warnings
-
 import pytest
 import torch
-from matplotlib import pyplot
 
 from course.specifications.sparse_attention import walks
 from course.widgets import sparse_attention as widgets
@@ -93,13 +90,7 @@ WRONG = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _quietly():
-    """Nothing here may warn, or keep a figure alive in pyplot."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
-    assert pyplot.get_fignums() == []
+pytestmark = pytest.mark.usefixtures("quietly")
 
 
 @pytest.mark.parametrize("name", REFERENCE)
