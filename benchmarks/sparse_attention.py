@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Callable
 from functools import lru_cache
+from unittest import mock
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +26,10 @@ REFORMER = {"package": "reformer-pytorch", "module": "reformer_pytorch"}
 LONGFORMER = {
     "package": "transformers",
     "module": "transformers.models.longformer.modeling_longformer",
+}
+HF_REFORMER = {
+    "package": "transformers",
+    "module": "transformers.models.reformer.modeling_reformer",
 }
 BIGBIRD = {"package": "transformers", "module": "transformers.models.big_bird.modeling_big_bird"}
 DENSE = "dense softmax attention, O(n²)"
@@ -173,8 +178,13 @@ def ours_lsh(q: Tensor, v: Tensor) -> Tensor:
 
 
 def reformer_lsh(qk: Tensor, v: Tensor) -> Tensor:
-    """Call reformer-pytorch's LSHAttention: as the paper, with buckets and repeats masked."""
-    out, _, _ = _reformer_attention()(qk.flatten(0, 1), v.flatten(0, 1))
+    """Call reformer-pytorch's LSHAttention: buckets and repeats masked, the course's rotations."""
+    n, d = qk.shape[-2:]
+    generator = torch.Generator().manual_seed(0)
+    rotations = torch.randn(ROUNDS, d, n // CHUNK // 2, generator=generator).to(qk)
+    rotations = rotations.transpose(0, 1).unsqueeze(0)  # (1, d, rounds, half the buckets)
+    with mock.patch("torch.randn", return_value=rotations):
+        out, _, _ = _reformer_attention()(qk.flatten(0, 1), v.flatten(0, 1))
     return out.view_as(v)
 
 
@@ -187,9 +197,36 @@ def _reformer_attention() -> torch.nn.Module:
         n_hashes=ROUNDS,
         attend_across_buckets=False,
         allow_duplicate_attention=False,
-        drop_for_hash_rate=0.0,
-        random_rotations_per_head=False,
     )
+
+
+def transformers_lsh(qk: Tensor, v: Tensor) -> Tensor:
+    """Call transformers' Reformer attention, its projections left out."""
+    layer = _transformers_reformer(qk.shape[-2])
+    layer.value = lambda _: v.transpose(1, 2).flatten(-2)
+    out = layer(qk.transpose(1, 2).flatten(-2)).hidden_states
+    return out.unflatten(-1, (HEADS, DIM)).transpose(1, 2)
+
+
+@lru_cache
+def _transformers_reformer(n: int) -> torch.nn.Module:
+    from transformers.models.reformer.configuration_reformer import ReformerConfig
+    from transformers.models.reformer.modeling_reformer import LSHSelfAttention
+
+    config = ReformerConfig(
+        hidden_size=HEADS * DIM,
+        num_attention_heads=HEADS,
+        attention_head_size=DIM,
+        lsh_attn_chunk_length=CHUNK,
+        num_hashes=ROUNDS,
+        num_buckets=n // CHUNK,
+        lsh_attention_probs_dropout_prob=0.0,
+        is_decoder=False,
+    )
+    layer = LSHSelfAttention(config).eval()
+    layer.query_key = torch.nn.Identity()
+    del layer.value  # a module, in whose place the values themselves come
+    return layer
 
 
 def shared_softmax_attention(q: Tensor, v: Tensor) -> Tensor:
@@ -251,8 +288,13 @@ ROWS = (
             Contender(
                 "reformer-pytorch LSHAttention",
                 reformer_lsh,
-                differs="its own rotations; the first chunk looks back to the last",
                 **REFORMER,
+            ),
+            Contender(
+                "transformers Reformer",
+                transformers_lsh,
+                differs="sees other buckets of its two chunks too, counts repeats, own rotations",
+                **HF_REFORMER,
             ),
             Contender(
                 "torch scaled_dot_product_attention", shared_softmax_attention, differs=DENSE

@@ -113,25 +113,17 @@ def sliding_window_attention(
 
     Source: Beltagy et al. 2020, section 3.1 and appendix A (arXiv 2004.05150).
     """
-    n, d = q.shape[-2:]
     chunk = max(window, 32)  # so many queries share their keys; fewer make products too small
-    padding = -n % chunk
-
-    def near(x: Tensor) -> Tensor:  # the chunk before, each chunk, and the chunk after
-        chunks = F.pad(x, (0, 0, chunk, chunk + padding)).unflatten(-2, (-1, chunk))
-        return torch.cat(
-            [chunks[..., :-2, :, :], chunks[..., 1:-1, :, :], chunks[..., 2:, :, :]], -2
-        )
-
-    queries = F.pad(q * d**-0.5, (0, 0, 0, padding)).unflatten(-2, (-1, chunk))
-    scores = queries @ near(k).mT  # (..., chunks, chunk, 3·chunk)
-
-    i = torch.arange(n + padding).view(-1, chunk, 1)
-    j = torch.arange(0, n, chunk).view(-1, 1, 1) + torch.arange(-chunk, 2 * chunk)
-    # A padded key is nobody's. A padded query may see what it likes: it is cut off.
-    seen = ((i - j).abs() <= window) & (j >= 0) & (j < n) | (i >= n)
-    scores += torch.where(seen, 0.0, -math.inf).to(scores.dtype)
-    return (scores.softmax(dim=-1) @ near(v)).flatten(-3, -2)[..., :n, :]
+    queries, keys, values = (x.split(chunk, dim=-2) for x in (q, k, v))
+    positions = torch.arange(q.shape[-2]).split(chunk)
+    outputs = []
+    for t, query in enumerate(queries):
+        near = slice(max(t - 1, 0), t + 2)  # the chunk before, its own, and the chunk after
+        near_keys, near_values = torch.cat(keys[near], dim=-2), torch.cat(values[near], dim=-2)
+        distances = positions[t].unsqueeze(-1) - torch.cat(positions[near])
+        seen = distances.abs() <= window
+        outputs.append(F.scaled_dot_product_attention(query, near_keys, near_values, seen))
+    return torch.cat(outputs, dim=-2)
 
 
 def strided_attention(

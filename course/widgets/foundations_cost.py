@@ -144,7 +144,7 @@ def growth(
         }.items():
             runs[name, n] = partial(function, *tensors)
         work.append(count_cost(runs[TIMED, n]).work)
-    seconds = fastest_seconds(runs, repeats=20, budget=0.6, processor_time=True)
+    seconds = fastest_seconds(runs, repeats=20, budget=0.6)
     costs = {COUNTED: work} | {
         name: [seconds[name, n] for n in GROWTH_SIZES] for name in (TIMED, TORCHS)
     }

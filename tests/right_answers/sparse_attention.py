@@ -124,19 +124,22 @@ def window_by_a_loop_over_offsets(q, k, v, window):
     return sum(w[..., None] * moved(v, o) for w, o in zip(weights, near, strict=True))
 
 
-def window_by_slices(q, k, v, window):
-    n, chunk = q.shape[-2], max(64, window)
-    rows = []
-    for start in range(0, n, chunk):
-        a, b = max(0, start - window), min(n, start + chunk + window)
-        i = torch.arange(start, min(n, start + chunk))[:, None]
-        mask = (i - torch.arange(a, b)).abs() <= window
-        rows.append(
-            F.scaled_dot_product_attention(
-                q[..., start : start + chunk, :], k[..., a:b, :], v[..., a:b, :], attn_mask=mask
-            )
-        )
-    return torch.cat(rows, dim=-2)
+def window_by_chunks_at_once(q, k, v, window):
+    n, d = q.shape[-2:]
+    chunk = max(window, 8)
+    padding = -n % chunk
+
+    def near(x):
+        chunks = F.pad(x, (0, 0, chunk, chunk + padding)).unflatten(-2, (-1, chunk))
+        before, own, after = (chunks[..., i : i - 2 or None, :, :] for i in range(3))
+        return torch.cat([before, own, after], dim=-2)
+
+    scores = F.pad(q * d**-0.5, (0, 0, 0, padding)).unflatten(-2, (-1, chunk)) @ near(k).mT
+    i = torch.arange(n + padding).view(-1, chunk, 1)
+    j = torch.arange(0, n, chunk).view(-1, 1, 1) + torch.arange(-chunk, 2 * chunk)
+    seen = ((i - j).abs() <= window) & (j >= 0) & (j < n) | (i >= n)
+    scores = scores.masked_fill(~seen, float("-inf"))
+    return (scores.softmax(dim=-1) @ near(v)).flatten(-3, -2)[..., :n, :]
 
 
 def strided_by_one_index_table(q, k, v, stride):
@@ -316,7 +319,7 @@ RIGHT = {
     "sliding_window_attention": [
         window_by_one_strip_for_each_query,
         window_by_a_loop_over_offsets,
-        window_by_slices,
+        window_by_chunks_at_once,
     ],
     "strided_attention": [strided_by_one_index_table, strided_by_exponentials],
     "block_sparse_attention": [blocks_by_index, blocks_gathered_at_once, blocks_pair_by_pair],
