@@ -1,0 +1,88 @@
+"""Triton as it can run here: compiled on a GPU, in Triton's interpreter without one, or not at all.
+
+Import `tl` and `triton` from here, and before anything else imports Triton: whether kernels are
+interpreted is decided when they are defined.
+"""
+
+import importlib.util
+import os
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+__all__ = ["DEVICE", "HAS_TRITON", "MISSING", "MissingKernel", "tl", "triton"]
+
+MISSING = (
+    "Triton is not installed here; it comes for Linux alone. Read on: what the kernels must do is "
+    "explained, and all else works. To write and run them, open the course on Linux, in a "
+    "container or a virtual machine if need be. What you write is graded all the same."
+)
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+"""Where kernels run."""
+
+HAS_TRITON = importlib.util.find_spec("triton") is not None
+
+
+class MissingKernel:
+    """What `triton.jit` makes of a kernel where there is no Triton."""
+
+    def __init__(self, function: Callable) -> None:
+        self.fn = function
+        self.__name__ = function.__name__
+
+    def __getitem__(self, grid: Any) -> Callable:
+        """Raise RuntimeError, which says what to do."""
+        raise RuntimeError(MISSING)
+
+
+class _Missing:
+    """Stands for `triton` and `tl`: kernels can be defined, and not be launched."""
+
+    jit = MissingKernel
+
+    def __getattr__(self, name: str) -> Any:
+        return None
+
+
+def _mend_the_interpreter() -> None:
+    """Mend two faults of Triton's interpreter, as of versions 3.6 to 3.9.
+
+    It multiplies bfloat16 matrices as if their bits were integers; and in 3.6, with NumPy 2.4, a
+    tensor of one number cannot be the bound of a loop.
+    """
+    import numpy as np
+    from triton.runtime import interpreter
+
+    multiply, patch_tensor = (
+        interpreter.InterpreterBuilder.create_dot,
+        interpreter._patch_lang_tensor,
+    )
+
+    def create_dot(self: Any, a: Any, b: Any, *rest: Any) -> Any:
+        return multiply(self, in_float32(a), in_float32(b), *rest)
+
+    def in_float32(x: Any) -> Any:
+        if x.dtype.scalar != tl.bfloat16:
+            return x
+        # bfloat16 is the upper half of float32.
+        bits = x.data.astype(np.uint32) << 16
+        return interpreter.TensorHandle(bits.view(np.float32), tl.float32)
+
+    def patched_tensor(tensor: Any, scope: Any) -> None:
+        patch_tensor(tensor, scope)
+        scope.set_attr(tensor, "__index__", lambda self: int(self.handle.data.item()))
+
+    interpreter.InterpreterBuilder.create_dot = create_dot
+    interpreter._patch_lang_tensor = patched_tensor
+
+
+if HAS_TRITON:
+    if DEVICE == "cpu":
+        os.environ["TRITON_INTERPRET"] = "1"
+    import triton
+    import triton.language as tl
+
+    _mend_the_interpreter()
+else:
+    triton = tl = _Missing()
