@@ -41,7 +41,9 @@ class _ReferenceAnswer(dict):
 
 def reference_answers(exercise: Exercise, cases: dict[str, Inputs]) -> Answers:
     """What the reference answers, computed in float64. Raises ReferenceFailsError if it fails."""
-    function = getattr(import_module(f"solutions.{exercise.topic}"), exercise.name)
+    if exercise.truth is not None:
+        return {name: exercise.truth(**in_float64(inputs)) for name, inputs in cases.items()}
+    function = getattr(import_module(f"solutions.{exercise.module}"), exercise.name)
     double = {name: in_float64(inputs) for name, inputs in cases.items()}
     answers, _ = run_probe(exercise, function, double)
     for name, answer in answers.items():

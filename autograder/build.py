@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import jupytext
 import nbformat
@@ -126,7 +127,9 @@ def _fill(cell: NotebookNode, mark: _Mark, topic: str, exercises: dict) -> None:
     points = cell.metadata.get("points")
     tags = cell.metadata.get("tags")
     if kind == "exercise":
-        cell.source = exercise_source(import_module(f"solutions.{topic}"), name, set(exercises))
+        cell.source = exercise_source(
+            import_module(f"solutions.{exercises[name].module}"), name, set(exercises)
+        )
         cell.metadata = _nbgrader(name, "code", solution=True)
     elif kind == "check":
         if exercises[name].points <= 0:
@@ -136,7 +139,7 @@ def _fill(cell: NotebookNode, mark: _Mark, topic: str, exercises: dict) -> None:
             f"check_{name}", "code", exercises[name].points, grade=True, locked=True
         )
     elif kind == "spec":
-        cell.source = function_source(import_module(f"course.specifications.{topic}"), name)
+        cell.source = function_source(_specifications_with(topic, name), name)
         cell.metadata = {}
     elif kind == "locked":
         cell.metadata = _nbgrader(name, cell.cell_type, locked=True)
@@ -146,6 +149,11 @@ def _fill(cell: NotebookNode, mark: _Mark, topic: str, exercises: dict) -> None:
         cell.metadata = _nbgrader(name, "markdown", points, grade=True, solution=True)
     if tags:
         cell.metadata["tags"] = tags
+
+
+def _specifications_with(topic: str, name: str) -> ModuleType:
+    module = import_module(f"course.specifications.{topic}")
+    return module if hasattr(module, name) else import_module(f"{module.__name__}_kernels")
 
 
 def _finish(notebook: NotebookNode) -> None:

@@ -68,11 +68,13 @@ def _none(generator: torch.Generator) -> dict[str, Inputs]:
 class Exercise:
     """An exercise, declared once: check, Validate and grading all use this.
 
-    topic: names the module of solutions/, of its mistakes, and of the notebook.
+    topic: names the modules of solutions/ and of its mistakes, and the notebook.
     cases: draws the named inputs from a seeded generator.
     probe: runs a function on one case, `probe(function, **inputs)`, and returns named tensors.
         It runs beside the student's code, which can change all that it observes. So it returns
         what the function gave back, as it is, and the properties draw the conclusions.
+    truth: gives the right answer to a case, in float64, where the solution itself cannot.
+    in_triton: it is a Triton kernel: what runs is its text alone, without the notebook around it.
     long_cases: cases that only grading draws, so long that a wrong order of growth runs out of
         memory or time. What they cost is not counted but enforced: it cannot be forged.
     """
@@ -83,6 +85,13 @@ class Exercise:
     probe: Callable[..., Answer]
     properties: tuple[Property, ...]
     long_cases: Callable[[torch.Generator], dict[str, Inputs]] = _none
+    truth: Callable[..., Answer] | None = None
+    in_triton: bool = False
+
+    @property
+    def module(self) -> str:
+        """The module of solutions/ that holds it, named by the topic."""
+        return f"{self.topic}_kernels" if self.in_triton else self.topic
 
     @property
     def points(self) -> int:

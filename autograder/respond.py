@@ -1,5 +1,6 @@
 """What grading runs in a student's process: their function on the judge's cases, and no more."""
 
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -18,3 +19,11 @@ def respond(name: str, namespace: dict[str, Any], cases_file: str, answers_file:
         text = f"there is no function {name}: is its cell there, and does it run without an error?"
         answers, printed = dict.fromkeys(cases, Raised(AnswerError.__name__, text)), ""
     Path(answers_file).write_bytes(pack_answers(answers, printed))
+
+
+def kernels_in(path: str) -> dict[str, Any]:
+    """What a file of Triton kernels, and nothing else, defines."""
+    spec = spec_from_file_location("kernels", path)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return vars(module)

@@ -1,7 +1,6 @@
 """Triton as it can run here: compiled on a GPU, in Triton's interpreter without one, or not at all.
 
-Import `tl` and `triton` from here, and before anything else imports Triton: whether kernels are
-interpreted is decided when they are defined.
+Import `tl` and `triton` from here: whether a kernel is interpreted is decided when it is defined.
 """
 
 import importlib.util
@@ -46,13 +45,19 @@ class _Missing:
 
 
 def _mend_the_interpreter() -> None:
-    """Mend two faults of Triton's interpreter, as of versions 3.6 to 3.9.
+    """Mend three faults of Triton's interpreter, as of versions 3.6 to 3.9.
 
-    It multiplies bfloat16 matrices as if their bits were integers; and in 3.6, with NumPy 2.4, a
-    tensor of one number cannot be the bound of a loop.
+    Functions of its own, such as tl.max, cannot be interpreted if something imported Triton before
+    it was known that there is no GPU. It multiplies bfloat16 matrices as if their bits were
+    integers. And in 3.6, with NumPy 2.4, a tensor of one number cannot be the bound of a loop.
     """
     import numpy as np
-    from triton.runtime import interpreter
+    from triton.runtime import JITFunction, interpreter
+
+    for module in (tl, tl.standard):
+        for name, value in vars(module).items():
+            if isinstance(value, JITFunction):
+                setattr(module, name, interpreter.InterpretedFunction(value.fn))
 
     multiply, patch_tensor = (
         interpreter.InterpreterBuilder.create_dot,
@@ -83,6 +88,7 @@ if HAS_TRITON:
     import triton
     import triton.language as tl
 
-    _mend_the_interpreter()
+    if DEVICE == "cpu":
+        _mend_the_interpreter()
 else:
     triton = tl = _Missing()

@@ -127,7 +127,7 @@ def test_check_works_where_solutions_are_not_installed():
 
 def test_reports_never_exceed_the_points_nor_fall_below_zero():
     for exercise in all_exercises().values():
-        report = check(getattr(import_module(f"solutions.{exercise.topic}"), exercise.name))
+        report = check(getattr(import_module(f"solutions.{exercise.module}"), exercise.name))
         assert 0 <= report.points <= report.max_points == exercise.points
 
 

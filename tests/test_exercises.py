@@ -30,7 +30,7 @@ RIGHT, WRONG = (
     for kind, table in (("right_answers", "RIGHT"), ("wrong_answers", "WRONG"))
 )
 RIGHT_VERSIONS = [(e, f) for e in EXERCISES for f in RIGHT[e.name]]
-REFERENCES = {e.name: getattr(import_module(f"solutions.{e.topic}"), e.name) for e in EXERCISES}
+REFERENCES = {e.name: getattr(import_module(f"solutions.{e.module}"), e.name) for e in EXERCISES}
 LONG = [e for e in EXERCISES if any(prop.long for prop in e.properties)]
 LONG_VERSIONS = [(e, f) for e in LONG for f in (REFERENCES[e.name], *RIGHT[e.name])]
 WRONG_VERSIONS = [(e, f) for e in EXERCISES for f in WRONG.get(e.name, {})]

@@ -22,7 +22,7 @@ from nbgrader.preprocessors import Execute
 from nbgrader.utils import is_grade, is_solution
 from traitlets import Bool, Integer
 
-from autograder.exercise import Exercise, Inputs
+from autograder.exercise import AnswerError, Exercise, Inputs, Raised
 from autograder.exercises import all_exercises
 from autograder.grading import notice
 from autograder.grading.provisioner import SandboxProvisioner
@@ -30,6 +30,7 @@ from autograder.grading.sandbox import EXCHANGE, SCRATCH, WORK, SandboxError, fi
 from autograder.grading.scratch import Scratch, ScratchError
 from autograder.grading.verdict import NoAnswerError, Returned, decide, no_answer
 from autograder.grading.watch import Watch
+from autograder.kernel_source import kernel_source
 from autograder.report import Report
 from autograder.transfer import MalformedError, pack_cases, unpack_answers
 
@@ -89,15 +90,11 @@ class ExecuteAndJudge(Execute):
         self._folder: tempfile.TemporaryDirectory | None = None
         seconds = {}
         try:
+            # Kernels first, in a process that none of the student's cells has been in.
+            self._judge_tests(nb, seconds, in_triton=True)
+            self._end()
             self._begin()
-            for cell in nb.cells:
-                if cell.cell_type == "code" and is_grade(cell) and not is_solution(cell):
-                    start = time.monotonic()
-                    report = self._judge(cell.metadata.nbgrader.grade_id.removeprefix("check_"))
-                    seconds[report.exercise] = round(time.monotonic() - start, 3)
-                    data = report._repr_mimebundle_()
-                    cell.execution_count = None
-                    cell.outputs = [new_output("execute_result", data)]
+            self._judge_tests(nb, seconds, in_triton=False)
         finally:
             self._end()
         sandbox = "none" if self.without_sandbox else "bubblewrap"
@@ -142,6 +139,7 @@ class ExecuteAndJudge(Execute):
             try:
                 start = time.monotonic()
                 self._start()
+                self._copy_files()
                 self._start_seconds += time.monotonic() - start
                 for index, cell in enumerate(self.nb.cells):
                     self.preprocess_cell(cell, self.resources, index)
@@ -183,6 +181,9 @@ class ExecuteAndJudge(Execute):
             self._watch.start()
         else:
             self._scratch, self._watch = Scratch(provisioner.scratch, SCRATCH), provisioner.watch
+
+    def _copy_files(self) -> None:
+        """Put the files that lie beside the notebook where it runs."""
         key, course = self.resources["nbgrader"], self.parent.parent.coursedir
         for directory, student in (
             (course.release_directory, "."),
@@ -251,35 +252,70 @@ class ExecuteAndJudge(Execute):
 
     # --- The judge -------------------------------------------------------------------------------
 
-    def _judge(self, name: str) -> Report:
-        if name not in all_exercises():
-            raise ValueError(
-                f"The test cell check_{name} belongs to no exercise in autograder/exercises. Only "
-                "those can be judged; let a person grade other cells."
-            )
-        exercise = all_exercises()[name]
+    def _judge_tests(self, nb: NotebookNode, seconds: dict[str, float], in_triton: bool) -> None:
+        """Write the reports of the exercises that are, or are not, Triton kernels."""
+        for cell in nb.cells:
+            if cell.cell_type != "code" or not is_grade(cell) or is_solution(cell):
+                continue
+            name = cell.metadata.nbgrader.grade_id.removeprefix("check_")
+            if name not in all_exercises():
+                raise ValueError(
+                    f"The test cell check_{name} belongs to no exercise in autograder/exercises. "
+                    "Only those can be judged; let a person grade other cells."
+                )
+            exercise = all_exercises()[name]
+            if exercise.in_triton == in_triton:
+                start = time.monotonic()
+                report = self._judge(exercise)
+                seconds[name] = round(time.monotonic() - start, 3)
+                cell.execution_count = None
+                cell.outputs = [new_output("execute_result", report._repr_mimebundle_())]
+
+    def _judge(self, exercise: Exercise) -> Report:
         # The functions' process may send messages about cells that have been run: to a copy.
         nb, self.nb = self.nb, deepcopy(self.nb)
+        ask = self._ask_the_kernel if exercise.in_triton else self._ask_the_notebook
         try:
-            return decide(exercise, self._seed(), lambda cases: self._ask(exercise, cases))
+            return decide(exercise, self._seed(), lambda cases: ask(exercise, cases))
         except NoAnswerError as error:
             return no_answer(exercise, str(error))
         finally:
             self.nb = nb
 
     def _seed(self) -> int:
-        # Drawn when the student's cells have run: none of them can have known it.
+        # No process that has run a student's cells is told it.
         if self._drawn is None:
             self._drawn = secrets.randbits(62) if self.seed is None else self.seed
         return self._drawn
 
-    def _ask(self, exercise: Exercise, cases: dict[str, Inputs]) -> Returned:
+    def _ask_the_notebook(self, exercise: Exercise, cases: dict[str, Inputs]) -> Returned:
         if self.km is None:
             self._begin()
+        return self._ask(exercise, "globals()", cases)
+
+    def _ask_the_kernel(self, exercise: Exercise, cases: dict[str, Inputs]) -> Returned:
+        cells = [c for c in self.nb.cells if c.cell_type == "code" and not is_grade(c)]
+        try:
+            source = kernel_source([cell.source for cell in cells], exercise.name)
+        except (AnswerError, NotImplementedError) as error:
+            raised = Raised(type(error).__name__, str(error))
+            return Returned(dict.fromkeys(cases, raised), "", cpu_seconds=0.0, seconds=0.0)
+        if self.km is None:
+            self.reset_execution_trackers()
+            self.km = self.create_kernel_manager()
+            self._running = None
+            self._start()
+        file = f"kernels_{self._asked}.py"
+        self._scratch.write(file, source.encode())
+        place = repr(self._scratch.path_there(file))
+        namespace = f"__import__('autograder.respond').respond.kernels_in({place})"
+        return self._ask(exercise, namespace, cases)
+
+    def _ask(self, exercise: Exercise, namespace: str, cases: dict[str, Inputs]) -> Returned:
         self._asked += 1
         sent, answered = f"{self._asked}.cases", f"{self._asked}.answers"
         places = (self._scratch.path_there(name) for name in (sent, answered))
-        arguments = ", ".join([repr(exercise.name), "globals()", *map(repr, places)])
+        arguments = ", ".join([repr(exercise.name), namespace, *map(repr, places)])
         cell = new_code_cell(f"__import__('autograder.respond').respond.respond({arguments})")
         self.reset_execution_trackers()
         self._seconds = self.exercise_seconds
