@@ -79,6 +79,12 @@ class Roof:
 
 
 GPU_ROOFS = {
-    "A100, 40 GB": Roof(312e12, 1.555e12, 2, {"SRAM": 19e12}, "FP16 on tensor cores [2], SRAM [5]"),
-    "H100 SXM, 80 GB": Roof(989e12, 3.35e12, 2, {}, "FP16 on tensor cores [4]"),
+    "A100, 40 GB": Roof(
+        312e12,
+        1.555e12,
+        2,
+        {"SRAM": 19e12},
+        "FP16 on tensor cores, NVIDIA 2020; SRAM, Dao et al. 2022",
+    ),
+    "H100 SXM, 80 GB": Roof(989e12, 3.35e12, 2, {}, "FP16 on tensor cores, NVIDIA's data sheet"),
 }
