@@ -114,12 +114,14 @@ def fastest_seconds(
     return {name: min(values) for name, values in times.items()}
 
 
+PRODUCT_SIDE = 1024
+
+
 @cache
 def flops_a_second() -> float:
     """FLOPs a second of a large matrix product in float32 on one thread of this machine."""
-    side = 1024
-    a, b = torch.randn(2, side, side)
-    return 2 * side**3 / fastest_seconds({"product": lambda: a @ b})["product"]
+    a, b = torch.randn(2, PRODUCT_SIDE, PRODUCT_SIDE)
+    return 2 * PRODUCT_SIDE**3 / fastest_seconds({"product": lambda: a @ b})["product"]
 
 
 def scaling_exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:

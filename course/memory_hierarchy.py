@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -34,7 +35,7 @@ class Level:
     """Working sets for which the latency stays the same, from `smallest` to `largest` bytes.
 
     end: the working set at which the latency is half-way to the next level's, on a log scale; None
-    for the last level. told: the size that the system tells of this cache, None where it does not.
+    where no slower level follows. told: the size that the system tells of this cache, if it does.
     """
 
     name: str
@@ -64,6 +65,11 @@ class Hierarchy:
         runs = plateaus(self.nanoseconds)
         names = level_names([(self.sizes[i], self.sizes[j - 1]) for i, j in runs], self.caches)
         latencies = [median(self.nanoseconds[i:j]) for i, j in runs]
+        # No level is left where the next one is no slower.
+        ends = [
+            self._reaches(math.sqrt(here * after), j) if after > here else None
+            for (_, j), (here, after) in zip(runs, pairwise(latencies), strict=False)
+        ] + [None]
         return [
             Level(
                 name,
@@ -71,12 +77,10 @@ class Hierarchy:
                 self.sizes[j - 1],
                 latency,
                 median(self.bandwidth[i:j]),
-                self._reaches(math.sqrt(latency * after), j) if after else None,
+                end,
                 self.caches.get(name),
             )
-            for name, (i, j), latency, after in zip(
-                names, runs, latencies, [*latencies[1:], None], strict=True
-            )
+            for name, (i, j), latency, end in zip(names, runs, latencies, ends, strict=False)
         ]
 
     def _reaches(self, nanoseconds: float, start: int) -> float:
