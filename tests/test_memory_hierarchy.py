@@ -15,6 +15,7 @@ from course.memory_hierarchy import (
     level_names,
     link_in_a_random_cycle,
     measure_hierarchy,
+    never_falling,
     plateaus,
     read_bandwidth,
     step_nanoseconds,
@@ -105,6 +106,10 @@ def test_the_measurement_has_one_latency_and_one_bandwidth_for_each_size(monkeyp
     assert min(*hierarchy.nanoseconds, *hierarchy.bandwidth) > 0
     assert torch.get_num_threads() == threads
     assert isinstance(hierarchy.levels, list)
+
+
+def test_a_smaller_set_is_never_slower_than_a_larger_one():
+    assert never_falling([1, 5, 3, 3, 9, 8]) == [1, 3, 3, 3, 8, 8]
 
 
 # --- levels ---------------------------------------------------------------------------------------

@@ -123,7 +123,7 @@ def hierarchy_table() -> Markdown:
         for name in levels
     ]
     headers = ["level", "the document", "whose that is", "this machine, one thread", *GPUS]
-    sources = " ".join(f"[{key}] {source}." for key, source in SOURCES.items())
+    sources = "<br>".join(f"[{key}] {source}" for key, source in SOURCES.items())
     return Markdown(f"{table(headers, rows).data}\n\n{sources}")
 
 

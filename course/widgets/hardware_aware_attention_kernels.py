@@ -13,7 +13,7 @@ from course.measure import PRODUCT_SIDE, fastest_seconds, flops_a_second
 from course.widgets.exhibit import ReaderError, as_tensor, percent, run
 from course.widgets.hardware_aware_attention_hierarchy import hierarchy_here
 
-HERE = "this machine, one thread"
+HERE = "This machine, one thread"
 STANDARD, FLASH = "standard", "flash"
 
 N, D, TILE = 4096, 64, 256
