@@ -11,8 +11,8 @@ from course.tile_run import Step, Tiles
 from course.widgets.style import BLACK, ORANGE, SKY
 
 # What an entry of an array is at a step, and how it looks.
-NOWHERE, DROPPED, IN_HBM, IN_SRAM = range(4)
-_LOOKS = {NOWHERE: "white", DROPPED: "#D0D0D0", IN_HBM: SKY, IN_SRAM: ORANGE}
+NOWHERE, DROPPED, IN_HBM, ON_CHIP = range(4)
+_LOOKS = {NOWHERE: "white", DROPPED: "#D0D0D0", IN_HBM: SKY, ON_CHIP: ORANGE}
 _READ, _WRITTEN = "///", "..."
 
 ARRAYS = "QKVSPOL"
@@ -22,7 +22,7 @@ _WIDTH, _LOGSUMEXP_WIDTH, _GAP = 8, 2, 6
 
 
 def whereabouts(steps: list[Step], number: int) -> dict[str, Tensor]:
-    """What each entry of each array is at step `number` (from 1): NOWHERE to IN_SRAM.
+    """What each entry of each array is at step `number` (from 1): NOWHERE to ON_CHIP.
 
     S and P are (n, n). Q, K, V, O and L are (n, 1): their rows move as a whole.
     """
@@ -40,7 +40,7 @@ def whereabouts(steps: list[Step], number: int) -> dict[str, Tensor]:
         mark(step.in_sram, DROPPED)
     for step in steps[:number]:
         mark(step.written, IN_HBM)
-    mark(steps[number - 1].in_sram, IN_SRAM)
+    mark(steps[number - 1].in_sram, ON_CHIP)
     return found
 
 
@@ -53,7 +53,7 @@ def draw_places(axes: Axes, steps: list[Step], number: int) -> None:
     look = {
         "cmap": ListedColormap(list(_LOOKS.values())),
         "vmin": NOWHERE,
-        "vmax": IN_SRAM,
+        "vmax": ON_CHIP,
         "interpolation": "nearest",
     }
     for name, place in places.items():
@@ -82,7 +82,7 @@ def draw_places(axes: Axes, steps: list[Step], number: int) -> None:
 
 def draw_legend(figure: SubFigure) -> None:
     """What the colours and hatches of `draw_places` mean, in one line below."""
-    colours = {IN_HBM: "in HBM", IN_SRAM: "in SRAM now", DROPPED: "computed, then dropped"}
+    colours = {IN_HBM: "in HBM", ON_CHIP: "on the chip now", DROPPED: "computed, then dropped"}
     handles = [
         Patch(facecolor=_LOOKS[what], edgecolor=BLACK, lw=0.5, label=label)
         for what, label in colours.items()

@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from course.measure import one_thread
@@ -77,8 +78,9 @@ def readers_attention(
     if causal:
         scores = scores.masked_fill(torch.ones_like(scores).triu(1) > 0, -math.inf)
     try:
-        answer = run(_ATTENTION, tiled_attention, q, k, v, block, block, causal)
-        if not isinstance(answer, tuple) or len(answer) != 2:
+        # Inputs of its own: the reader's function may write into them.
+        answer = run(_ATTENTION, tiled_attention, *example_inputs(), block, block, causal)
+        if not isinstance(answer, tuple | list) or len(answer) != 2:
             raise ReaderError(f"{_ATTENTION} did not return (output, logsumexp).")
         output = as_tensor(f"{_ATTENTION}, for the output,", answer[0], tuple(v.shape))
     except ReaderError as error:
@@ -138,7 +140,7 @@ def _as_number(value: Any) -> float:
     if isinstance(value, Tensor) and value.numel() == 1:
         value = value.item()
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ReaderError(f"{_TRAFFIC} returned {value!r} where a number was expected.")
+        raise ReaderError(f"{_TRAFFIC} did not return one finite number.")
     return value
 
 
@@ -178,7 +180,7 @@ class TileStep(Exhibit):
         """The step of both, what they moved so far, and what they move in all."""
         told = [
             f"An SRAM of M = {self.sram_elements:,} numbers holds tiles of {self.block} rows of Q, "
-            "K, V and O."
+            "K, V and O; registers hold its tile of S and P."
         ]
         for algorithm, steps in self.runs.items():
             step = self.step(algorithm)
@@ -207,8 +209,8 @@ class TileStep(Exhibit):
     @styled
     def draw(self) -> Figure:
         """The tiles of both runs; the counters, maximum and sum; the outputs."""
-        figure = new_figure(height=7.4)
-        above, middle, below = figure.subfigures(3, 1, height_ratios=[3.3, 2.5, 1.6])
+        figure = new_figure(height=7.5)
+        above, middle, below = figure.subfigures(3, 1, height_ratios=[3.2, 2.7, 1.6])
         for axes, algorithm in zip(above.subplots(1, 2), self.runs, strict=True):
             self._draw_tiles(axes, algorithm)
         draw_legend(above)
@@ -220,7 +222,7 @@ class TileStep(Exhibit):
             Line2D([], [], label="your formula", **_FORMULA),
             Line2D([], [], label="m, ℓ now", **_NOW),
             Line2D([], [], label="m, ℓ of all keys", **_FINAL),
-            Patch(color=ORANGE, alpha=0.35, label="queries in SRAM"),
+            Patch(color=ORANGE, alpha=0.35, label="queries on the chip"),
         ]
         middle.legend(handles=handles, loc="outside lower center", ncols=len(handles))
         self._draw_outputs(below.subplots(1, 3, sharey=True))
@@ -230,7 +232,9 @@ class TileStep(Exhibit):
         steps = self.runs[algorithm]
         number = min(self.number, len(steps))
         draw_places(axes, steps, number)
-        sram = "as much SRAM as it wants" if algorithm == STANDARD else f"M = {self.sram_elements}"
+        sram = (
+            "as much SRAM as it wants" if algorithm == STANDARD else f"M = {self.sram_elements:,}"
+        )
         axes.set_title(f"{algorithm} ({sram}): step {number} of {len(steps)}")
 
     def _draw_race(self, axes: Axes) -> None:
@@ -259,6 +263,7 @@ class TileStep(Exhibit):
             ylabel="numbers so far",
             ylim=(0, 1.2 * max(map(self.total, self.runs))),
         )
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         in_bytes = axes.secondary_yaxis(
             "right",
             functions=(lambda x: x * self.bytes_per_number, lambda x: x / self.bytes_per_number),
@@ -291,7 +296,8 @@ class TileStep(Exhibit):
             f"your {_ATTENTION}": self.readers_output,
         }
         for axes, (title, output) in zip(panels, outputs.items(), strict=True):
-            axes.set(title=title, xlabel="query", yticks=[])
+            axes.set_title(title, pad=14)
+            axes.set(xlabel="query", yticks=[])
             axes.grid(visible=False)
             if output is None:
                 axes.set(xticks=[])
@@ -299,8 +305,9 @@ class TileStep(Exhibit):
                 continue
             image = axes.imshow(output.mT.numpy(), aspect="auto", interpolation="nearest", **look)
         if self.readers_output is not None:
-            wrong = differing_queries(self.readers_output, final)
-            panels[-1].plot(wrong, [-1] * len(wrong), "x", color=VERMILLION, clip_on=False)
+            for query in differing_queries(self.readers_output, final):
+                panels[-1].text(query, -0.5, "×", color=VERMILLION, ha="center", va="bottom")
+                panels[-1].set_title(f"your {_ATTENTION} (×: differs)", pad=14)
         panels[0].set_ylabel("channel")
         panels[0].figure.colorbar(image, ax=panels, fraction=0.02, label="value")
 
