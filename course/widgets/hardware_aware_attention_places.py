@@ -82,7 +82,7 @@ def draw_places(axes: Axes, steps: list[Step], number: int) -> None:
 
 def draw_legend(figure: SubFigure) -> None:
     """What the colours and hatches of `draw_places` mean, in one line below."""
-    colours = {IN_HBM: "in HBM", ON_CHIP: "on the chip now", DROPPED: "computed, then dropped"}
+    colours = {IN_HBM: "in HBM", ON_CHIP: "on the chip", DROPPED: "computed, then dropped"}
     handles = [
         Patch(facecolor=_LOOKS[what], edgecolor=BLACK, lw=0.5, label=label)
         for what, label in colours.items()

@@ -263,7 +263,7 @@ class TileStep(Exhibit):
             ylabel="numbers so far",
             ylim=(0, 1.2 * max(map(self.total, self.runs))),
         )
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         in_bytes = axes.secondary_yaxis(
             "right",
             functions=(lambda x: x * self.bytes_per_number, lambda x: x / self.bytes_per_number),
@@ -370,7 +370,7 @@ def tile_player(
 
     sizes = labelled(SelectionSlider, "SRAM size M (numbers)", options=SRAM_SIZES, value=256)
     steps = labelled(IntSlider, "step", value=8, min=1)
-    play = Play(value=8, min=1, interval=1000)
+    play = Play(value=8, min=1, interval=1500)
 
     def fit(_: Any) -> None:
         # Standard attention has the most steps.
