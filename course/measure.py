@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -111,6 +112,16 @@ def fastest_seconds(
             function()
             times[name].append(time.process_time() - start)
     return {name: min(values) for name, values in times.items()}
+
+
+PRODUCT_SIDE = 1024
+
+
+@cache
+def flops_a_second() -> float:
+    """FLOPs a second of a large matrix product in float32 on one thread of this machine."""
+    a, b = torch.randn(2, PRODUCT_SIDE, PRODUCT_SIDE)
+    return 2 * PRODUCT_SIDE**3 / fastest_seconds({"product": lambda: a @ b})["product"]
 
 
 def scaling_exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 
 import psutil
 import torch
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 from torch import Tensor
 
-from course.measure import count_cost, fastest_seconds, one_thread
+from course.measure import count_cost, fastest_seconds, flops_a_second, one_thread
 from course.measure import scaling_exponent as true_exponent
 from course.specifications.foundations import attention_query_by_query, count_attention
 from course.widgets.exhibit import Exhibit, ReaderError, as_tensor, percent, run
@@ -161,14 +161,6 @@ COST_SIZES = [2**exponent for exponent in range(8, 21)]
 _HERE = float(psutil.virtual_memory().total)
 HERE = f"this machine ({_HERE / 1e9:.0f} GB)"
 MEMORIES = {"a 24 GB card": 24e9, "an 80 GB card": 80e9, HERE: _HERE}
-
-
-@cache
-def flops_a_second() -> float:
-    """FLOPs a second of a large matrix product in float32 on one thread of this machine."""
-    side = 1024
-    a, b = torch.randn(2, side, side)
-    return 2 * side**3 / fastest_seconds({"product": lambda: a @ b})["product"]
 
 
 @dataclass(kw_only=True)
