@@ -42,7 +42,8 @@ class _ReferenceAnswer(dict):
 def reference_answers(exercise: Exercise, cases: dict[str, Inputs]) -> Answers:
     """What the reference answers, computed in float64. Raises ReferenceFailsError if it fails."""
     if exercise.truth is not None:
-        return {name: exercise.truth(**in_float64(inputs)) for name, inputs in cases.items()}
+        truths = {name: exercise.truth(**in_float64(inputs)) for name, inputs in cases.items()}
+        return {name: truth for name, truth in truths.items() if truth}
     function = getattr(import_module(f"solutions.{exercise.module}"), exercise.name)
     double = {name: in_float64(inputs) for name, inputs in cases.items()}
     answers, _ = run_probe(exercise, function, double)
@@ -60,9 +61,10 @@ def reference_when_asked(exercise: Exercise, cases: dict[str, Inputs]) -> Answer
 
 
 def mistake_answers(exercise: Exercise, cases: dict[str, Inputs]) -> tuple[KnownMistake, ...]:
-    """What each declared mistake answers."""
+    """What each declared mistake answers, but to the costly cases."""
     from solutions.mistakes import mistakes_of
 
+    cases = {case: inputs for case, inputs in cases.items() if case not in exercise.costly}
     return tuple(
         KnownMistake(m.name, m.explanation, run_probe(exercise, m.function, cases)[0], m.random)
         for m in mistakes_of(exercise.topic, exercise.name)

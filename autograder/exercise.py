@@ -74,6 +74,7 @@ class Exercise:
         It runs beside the student's code, which can change all that it observes. So it returns
         what the function gave back, as it is, and the properties draw the conclusions.
     truth: gives the right answer to a case, in float64, where the solution itself cannot.
+    costly: cases that take seconds, and by which no mistake is told from another.
     in_triton: it is a Triton kernel: what runs is its text alone, without the notebook around it.
     long_cases: cases that only grading draws, so long that a wrong order of growth runs out of
         memory or time. What they cost is not counted but enforced: it cannot be forged.
@@ -86,6 +87,7 @@ class Exercise:
     properties: tuple[Property, ...]
     long_cases: Callable[[torch.Generator], dict[str, Inputs]] = _none
     truth: Callable[..., Answer] | None = None
+    costly: tuple[str, ...] = ()
     in_triton: bool = False
 
     @property

@@ -117,6 +117,8 @@ def _flash_cases(generator: Generator) -> dict[str, Inputs]:
         return tensors | {"causal": False, "layout": "contiguous"} | more
 
     n = _prime(generator)
+    many = case(2, 640, dtype="bfloat16", scale=0.1)
+    many["v"] = many["v"] / 100 + 1.05  # no sums of these are short numbers
     return {
         "one tile": case(32, 16),
         "whole tiles": case(64, 64),
@@ -134,6 +136,7 @@ def _flash_cases(generator: Generator) -> dict[str, Inputs]:
         "large numbers, causal": case(33, 33, scale=6.0, causal=True),
         "float16": case(n, n, dtype="float16"),
         "bfloat16": case(n, n, dtype="bfloat16", causal=True),
+        "many keys in bfloat16": many,
         "rows apart": case(20, 20, layout="rows apart"),
         "heads inside": case(20, 20, layout="heads inside"),
         "columns apart": case(20, 20, layout="columns apart"),
@@ -225,6 +228,7 @@ FLASH_ATTENTION = Exercise(
         ),
     ),
     truth=_flash_truth,
+    costly=("machine code",),
     in_triton=True,
 )
 
@@ -252,7 +256,7 @@ def _backward_cases(generator: Generator) -> dict[str, Inputs]:
         "causal, more keys": case(21, 70, causal=True),
         "float16": case(n, n, dtype="float16"),
         "bfloat16": case(n, n, dtype="bfloat16", causal=True),
-        "machine code": dict(COMPILED),
+        "machine code": COMPILED | {"BLOCK_Q": 32},
     }
 
 
@@ -334,6 +338,7 @@ def _backward(name: str, names: tuple[str, ...], over: str, products: int) -> Ex
             ),
         ),
         truth=_backward_truth,
+        costly=("machine code",),
         in_triton=True,
     )
 
