@@ -37,11 +37,20 @@ def _cost_case(causal: bool) -> Inputs:
     }
 
 
-def _count(run: Callable[[int, bool], Tensor], sizes: list[int], causal: bool) -> Answer:
-    """The cost of run(n, causal) for each n, and if causal, the work of the last n without."""
-    answer = cost_over_sizes(run, lambda n: (n, causal), sizes)
+def _count(run: Callable[..., Tensor], count: int, sizes: list[int], causal: bool) -> Answer:
+    """The cost of run(*tensors, causal), with so many tensors (1, 1, n, COST_DIM), for each n.
+
+    If causal, the work without it, too, for the last n.
+    """
+
+    def arguments(n: int, causal: bool) -> tuple:
+        generator = Generator().manual_seed(n)
+        return *torch.randn(count, 1, 1, n, COST_DIM, generator=generator), causal
+
+    answer = cost_over_sizes(run, lambda n: arguments(n, causal), sizes)
     if causal:
-        answer["work_of_all_tiles"] = cost_over_sizes(run, lambda n: (n, False), sizes[-1:])["work"]
+        whole = cost_over_sizes(run, lambda n: arguments(n, False), sizes[-1:])
+        answer["work_of_all_tiles"] = whole["work"]
     return answer
 
 
@@ -126,10 +135,6 @@ def _output_and_logsumexp(returned: Any) -> tuple[Tensor, Tensor]:
     return as_tensor(returned[0]), as_tensor(returned[1], "logsumexp")
 
 
-def _cost_tensors(n: int, count: int) -> Tensor:
-    return torch.randn(count, 1, 1, n, COST_DIM, generator=Generator().manual_seed(n))
-
-
 def _tiled_probe(
     function: Callable,
     block_q: int,
@@ -145,7 +150,7 @@ def _tiled_probe(
 
     with torch.no_grad():
         if sizes:
-            return _count(lambda n, causal: run(*_cost_tensors(n, 3), causal)[0], sizes, causal)
+            return _count(lambda *given: run(*given)[0], 3, sizes, causal)
         output, logsumexp = run(**tensors, causal=causal)
     return {"output": output, "logsumexp": logsumexp}
 
@@ -243,7 +248,6 @@ def _backward_cases(generator: Generator) -> dict[str, Inputs]:
         "not contiguous": _by_columns(case(9, 11, 4, 4)),
         "float64": with_forward(in_float64(drawn(9, 11, 4, 4))),
         "large numbers": case(13, 29, 4, 4, scale=8.0),
-        "far below zero": with_forward(_far_below_zero(drawn(9, 13, 4, 5))),
         "causal, one tile": case(7, 7, 7, 7, causal=True),
         "causal, square tiles": case(n, n, 4, 4, causal=True),
         "causal, wide tiles": case(n, n, 3, 7, causal=True),
@@ -277,12 +281,14 @@ def _backward_probe(
         returned = function(q, k, v, out, lse, grad_out, block_q, block_k, causal)
         return _three_gradients(returned)
 
-    def run_of_size(n: int, causal: bool) -> Tensor:
-        q, k, v, out, grad_out = _cost_tensors(n, 5)
-        return run(q, k, v, out, torch.zeros(1, 1, n), grad_out, causal)["grad_q"]
+    def counted(
+        q: Tensor, k: Tensor, v: Tensor, out: Tensor, grad_out: Tensor, causal: bool
+    ) -> Tensor:
+        # Any logsumexp will do.
+        return run(q, k, v, out, torch.zeros(q.shape[:-1]), grad_out, causal)["grad_q"]
 
     with torch.no_grad():
-        return _count(run_of_size, sizes, causal) if sizes else run(**tensors, causal=causal)
+        return _count(counted, 5, sizes, causal) if sizes else run(**tensors, causal=causal)
 
 
 BACKWARD_TILES = ("one tile of queries", "one tile of keys", "whole tiles", "tiles of one score")
@@ -293,7 +299,7 @@ BACKWARD_SHAPES = (
     "not contiguous",
     "float64",
 )
-BACKWARD_NUMBERS = (*BACKWARD_TILES, *BACKWARD_SHAPES, *HARD_NUMBERS)
+BACKWARD_NUMBERS = (*BACKWARD_TILES, *BACKWARD_SHAPES, "large numbers")
 BACKWARD = Exercise(
     "flash_backward",
     "hardware_aware_attention",
