@@ -59,8 +59,8 @@ def _softmax_cases(generator: Generator) -> dict[str, Inputs]:
         "float16": {"x": half.to(torch.float16), "block_size": 7},
         "bfloat16": {"x": half.to(torch.bfloat16), "block_size": 7},
         "long row in bfloat16": {
-            "x": normal(generator, 2, 2048, scale=0.5).to(torch.bfloat16),
-            "block_size": 16,
+            "x": normal(generator, 768, scale=0.1).to(torch.bfloat16),
+            "block_size": 2,
         },
         "reads": case(between(generator, 34, 38), 8) | {"logged": True},
     }
@@ -96,11 +96,11 @@ class _Reads(TorchDispatchMode):
 
 
 def _softmax_probe(function: Callable, x: Tensor, block_size: int, logged: bool = False) -> Answer:
-    with torch.no_grad(), _Reads(x) as reads:
-        answer = {"output": as_tensor(function(x, block_size))}
-    if logged:
-        answer["reads"] = torch.tensor(reads.log).reshape(-1, 2)
-    return answer
+    if not logged:
+        return {"output": as_tensor(function(x, block_size))}
+    with _Reads(x) as reads:
+        output = as_tensor(function(x, block_size))
+    return {"output": output, "reads": torch.tensor(reads.log).reshape(-1, 2)}
 
 
 def _columns(start: int, end: int) -> str:

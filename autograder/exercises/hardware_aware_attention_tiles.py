@@ -63,8 +63,8 @@ def _computes_what_no_query_sees(inputs: Inputs, answer: Answer, expected: Answe
     if share <= CAUSAL_SHARE:
         return None
     return (
-        f"with causal {share:.0%} of the operations were counted that all tiles take: leave out "
-        "the tiles whose first key comes after their last query"
+        f"with causal, {share:.0%} of the work of all tiles was counted: leave out the tiles whose "
+        "first key comes after their last query"
     )
 
 

@@ -129,8 +129,8 @@ def scale_missing_in_dq_and_dk(*args):
 
 @mistake(
     right.flash_backward,
-    "The scores are computed again without their scale, so the weights are not those of the forward "
-    "pass: s = q kᵀ / √d, p = exp(s − lse).",
+    "The scores are computed again without their scale, so the weights are not those of the "
+    "forward pass: s = q kᵀ / √d, p = exp(s − lse).",
 )
 def scale_missing_in_the_scores(*args):
     return _backward(*args, scale_s=False)
@@ -163,8 +163,8 @@ def divided_by_the_logarithm(*args):
 
 @mistake(
     right.flash_backward,
-    "Each tile of keys overwrites dQ, which holds the last one's part alone. Every key that a query "
-    "saw adds to its gradient: += for =.",
+    "Each tile of keys overwrites dQ, which holds the last one's part alone. Every key that a "
+    "query saw adds to its gradient: += for =.",
 )
 def dq_overwritten(*args):
     return _backward(*args, keep_q=False)

@@ -117,11 +117,11 @@ def computing_and_moving_one_after_the_other(intensity, peak_flops, bandwidth):
 
 @mistake(
     right.roofline,
-    "The bandwidth is taken for gigabytes per second. It comes in bytes per second, as the peak in "
-    "FLOP/s and not in GFLOP/s.",
+    "The bandwidth is turned into gigabytes per second, and the peak is not. Both come by the "
+    "second, in bytes and in FLOPs: leave them as they are.",
 )
 def bandwidth_in_gigabytes(intensity, peak_flops, bandwidth):
-    return right.roofline(intensity, peak_flops, bandwidth * 1e9)
+    return right.roofline(intensity, peak_flops, bandwidth / 1e9)
 
 
 @mistake(
@@ -198,6 +198,28 @@ def logsumexp_forgotten(n, d, sram_elements, algorithm):
 )
 def three_tiles_in_sram(n, d, sram_elements, algorithm):
     tiles = math.ceil(n / _rows(d, sram_elements, tensors=3))
+    wrong = tiles * 2 * n * d + 2 * n * d + n
+    return _instead("flash", wrong, n, d, sram_elements, algorithm)
+
+
+@mistake(
+    right.attention_hbm_traffic,
+    "The height of a tile is rounded up. Four tiles of ⌈M/4d⌉ rows need more than SRAM holds: round "
+    "down.",
+)
+def tile_height_rounded_up(n, d, sram_elements, algorithm):
+    tiles = math.ceil(n / math.ceil(sram_elements / (4 * d)))
+    wrong = tiles * 2 * n * d + 2 * n * d + n
+    return _instead("flash", wrong, n, d, sram_elements, algorithm)
+
+
+@mistake(
+    right.attention_hbm_traffic,
+    "A tile of queries has at most d rows, as in the paper of the first FlashAttention, which leaves "
+    "room for the tile of scores. Here that tile is not counted, and tiles are square.",
+)
+def tile_height_of_at_most_d(n, d, sram_elements, algorithm):
+    tiles = math.ceil(n / min(d, _rows(d, sram_elements)))
     wrong = tiles * 2 * n * d + 2 * n * d + n
     return _instead("flash", wrong, n, d, sram_elements, algorithm)
 

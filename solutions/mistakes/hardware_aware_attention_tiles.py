@@ -79,8 +79,8 @@ def running_sum_not_rescaled(q, k, v, block_q, block_k, causal):
 
 @mistake(
     right.tiled_attention,
-    "Neither the running sum nor the accumulator is rescaled. Each tile is then relative to another "
-    "maximum. Multiply both by alpha = exp(m_old − m_new).",
+    "Neither the running sum nor the accumulator is rescaled. Each tile is then relative to "
+    "another maximum. Multiply both by alpha = exp(m_old − m_new).",
 )
 def nothing_rescaled(q, k, v, block_q, block_k, causal):
     return _tiled(q, k, v, block_q, block_k, causal, rescale_sum=False, rescale_acc=False)
@@ -194,8 +194,8 @@ def mask_on_tile_index(q, k, v, block_q, block_k, causal):
 
 @mistake(
     right.tiled_attention,
-    "The triangle is counted from the corner of the tile: row and column inside of it are compared. "
-    "Compare the positions in the sequence, start_q + row and start_k + column.",
+    "The triangle is counted from the corner of the tile: row and column inside of it are "
+    "compared. Compare the positions in the sequence, start_q + row and start_k + column.",
 )
 def mask_inside_each_tile(q, k, v, block_q, block_k, causal):
     def visible(start_q, start_k, rows, columns):
@@ -238,8 +238,8 @@ def causal_forgotten(q, k, v, block_q, block_k, causal):
 
 @mistake(
     right.tiled_attention,
-    "The result is right, but tiles above the diagonal are computed too, only to be hidden. End the "
-    "loop over the keys at the last query of the tile: half of the work.",
+    "The result is right, but tiles above the diagonal are computed too, only to be hidden. End "
+    "the loop over the keys at the last query of the tile: half of the work.",
 )
 def tiles_above_the_diagonal_computed(q, k, v, block_q, block_k, causal):
     return _tiled(q, k, v, block_q, block_k, causal, skip=False)
@@ -257,8 +257,8 @@ def padded_keys_take_weight(q, k, v, block_q, block_k, causal):
 
 @mistake(
     right.tiled_attention,
-    "The last rows are left out where n is not a multiple of the tiles: n // block rounds down. The "
-    "last tile may be smaller.",
+    "The last rows are left out where n is not a multiple of the tiles: n // block rounds down. "
+    "The last tile may be smaller.",
 )
 def ragged_end_left_out(q, k, v, block_q, block_k, causal):
     n_q, n_k = q.shape[-2], k.shape[-2]
