@@ -159,7 +159,7 @@ def ragged_end_left_out(x, block_size):
 
 @mistake(
     right.online_softmax,
-    "The numbers are right, but when maximum and sum are known, all of x is read again for "
+    "The numbers are right, but after the last block all of x is read again, as for "
     "exp(x − m) / l. Keep what each block gave, and rescale that.",
 )
 def final_pass_over_the_input(x, block_size):
@@ -180,8 +180,18 @@ def second_pass_over_the_blocks(x, block_size):
 
 @mistake(
     right.online_softmax,
-    "The numbers are right, but an operation reads all of x at once: a softmax or a maximum of the "
-    "whole row, or a copy of x by clone, pad, or a change of its type. Take the blocks as slices.",
+    "The numbers are right, but an operation reads more of x than a block: a softmax or a maximum of "
+    "the whole row, or a copy of x by clone, pad, or a change of its type. Take each block as a "
+    "slice of x.",
 )
-def all_of_x_read_at_once(x, block_size):
+def more_than_a_block_read_at_once(x, block_size):
     return right.online_softmax(x.clone(), block_size)
+
+
+@mistake(
+    right.online_softmax,
+    "The numbers are right, but x is taken in smaller steps than `block_size` says, perhaps number "
+    "by number. Take a whole block in one operation.",
+)
+def steps_smaller_than_a_block(x, block_size):
+    return right.online_softmax(x, 1)

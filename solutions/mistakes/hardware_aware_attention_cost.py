@@ -204,8 +204,8 @@ def three_tiles_in_sram(n, d, sram_elements, algorithm):
 
 @mistake(
     right.attention_hbm_traffic,
-    "The height of a tile is rounded up. Four tiles of ⌈M/4d⌉ rows need more than SRAM holds: round "
-    "down.",
+    "The height of a tile is rounded up. Four tiles of ⌈M/4d⌉ rows need more than SRAM holds: "
+    "round down.",
 )
 def tile_height_rounded_up(n, d, sram_elements, algorithm):
     tiles = math.ceil(n / math.ceil(sram_elements / (4 * d)))
@@ -215,8 +215,8 @@ def tile_height_rounded_up(n, d, sram_elements, algorithm):
 
 @mistake(
     right.attention_hbm_traffic,
-    "A tile of queries has at most d rows, as in the paper of the first FlashAttention, which leaves "
-    "room for the tile of scores. Here that tile is not counted, and tiles are square.",
+    "A tile of queries has at most d rows, as in the paper of the first FlashAttention, which "
+    "leaves room for the tile of scores. Here that tile is not counted, and tiles are square.",
 )
 def tile_height_of_at_most_d(n, d, sram_elements, algorithm):
     tiles = math.ceil(n / min(d, _rows(d, sram_elements)))

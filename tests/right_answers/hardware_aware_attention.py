@@ -88,12 +88,12 @@ def tiled_with_keys_outside(q, k, v, block_q, block_k, causal):
     l, acc = torch.zeros_like(m), torch.zeros(*q.shape[:-1], v.shape[-1], dtype=q.dtype)
     for b in range(0, n_k, block_k):
         for a in range(0, n_q, block_q):
+            if causal and b >= a + block_q:
+                continue
             i = slice(a, a + block_q)
             s = torch.einsum("...id,...jd->...ij", q[..., i, :], k[..., b : b + block_k, :])
             s = s / math.sqrt(d)
             if causal:
-                if b >= a + block_q:
-                    continue
                 hidden = torch.ones(s.shape[-2:], dtype=torch.bool).triu(1 + a - b)
                 s = torch.where(hidden, -math.inf, s)
             m_new = torch.maximum(m[..., i], s.amax(dim=-1))
