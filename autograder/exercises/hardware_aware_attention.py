@@ -139,7 +139,7 @@ def _reads_again(inputs: Inputs, answer: Answer, expected: Answer) -> str | None
                 f"{_columns(start, end)} of x are read after column {furthest}, of a later block: "
                 "that is another pass"
             )
-        furthest = max(furthest, end - 1)
+        furthest = max(furthest, start)
     return None
 
 

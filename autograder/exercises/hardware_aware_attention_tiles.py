@@ -56,7 +56,7 @@ def _work_with_causal_and_without(run: Callable[..., Tensor], tensors: int) -> A
 
 
 def _is_tiled(title: str, points: int) -> Property:
-    return cost_grows_at_most(2.1, TOO_LARGE, title, points, ("cost", "causal cost"))
+    return cost_grows_at_most(2.2, TOO_LARGE, title, points, ("cost", "causal cost"))
 
 
 def _computes_what_no_query_sees(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:

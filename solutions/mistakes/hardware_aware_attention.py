@@ -180,9 +180,9 @@ def second_pass_over_the_blocks(x, block_size):
 
 @mistake(
     right.online_softmax,
-    "The numbers are right, but an operation reads more of x than a block: a softmax or a maximum of "
-    "the whole row, or a copy of x by clone, pad, or a change of its type. Take each block as a "
-    "slice of x.",
+    "The numbers are right, but an operation reads more of x than a block: a softmax or a maximum "
+    "of the whole row, or a copy of x by clone, pad, or a change of its type. Take each block as "
+    "a slice of x.",
 )
 def more_than_a_block_read_at_once(x, block_size):
     return right.online_softmax(x.clone(), block_size)
