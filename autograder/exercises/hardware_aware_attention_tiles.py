@@ -1,0 +1,350 @@
+"""The exercises of 05_hardware_aware_attention on attention by tiles, and back."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from autograder.cases import GRADIENTS, attention_case, in_float64
+from autograder.exercise import Answer, AnswerError, Exercise, Inputs, Property
+from autograder.exercises.sparse_attention_masks import between
+from autograder.probes import as_tensor, cost_over_sizes
+from autograder.properties import cost_grows_at_most, matches
+from course.specifications.hardware_aware_attention import attention_and_logsumexp
+
+# Both kinds of strips, block_q × n and n × block_k, have more elements than the largest tensor may,
+# at every size; and they differ by a factor, which tells one from the other.
+COST_TILE = {"block_q": 16, "block_k": 32}
+COST_SIZES = [64, 128, 256]
+COST_DIM = 4
+LARGEST_PER_TOKEN = 2 * COST_DIM
+CALLS_PER_TILE = 40
+# Of 8 × 16 tiles, 56 % touch the diagonal or lie below it. A mask in each of them adds some.
+CAUSAL_SHARE = 0.7
+TOO_LARGE = "more than the inputs and a tile of block_q × block_k scores is not needed"
+
+
+def _cost_case(causal: bool) -> Inputs:
+    tiles = [math.prod(n // block for block in COST_TILE.values()) for n in COST_SIZES]
+    return {
+        "sizes": COST_SIZES,
+        "largest_allowed": [LARGEST_PER_TOKEN * n for n in COST_SIZES],
+        "calls_allowed": [CALLS_PER_TILE * number for number in tiles],
+        "causal": causal,
+        **COST_TILE,
+    }
+
+
+def _count(
+    run: Callable[..., Tensor], tensors: int, sizes: list[int], causal: bool, columns: int
+) -> Answer:
+    """The cost of run(*tensors, causal) for each n, with so many tensors (1, 1, n, columns)."""
+
+    def arguments(n: int) -> tuple:
+        generator = Generator().manual_seed(n)
+        return *torch.randn(tensors, 1, 1, n, columns, generator=generator), causal
+
+    return cost_over_sizes(run, arguments, sizes)
+
+
+def _work_with_causal_and_without(run: Callable[..., Tensor], tensors: int) -> Answer:
+    # With so many columns the products decide, and not how a mask is made.
+    work = [_count(run, tensors, COST_SIZES[-1:], causal, 32)["work"] for causal in (True, False)]
+    return {"work": torch.cat(work)}
+
+
+def _is_tiled(title: str, points: int) -> Property:
+    return cost_grows_at_most(2.2, TOO_LARGE, title, points, ("cost", "causal cost"))
+
+
+def _computes_what_no_query_sees(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
+    causal, whole = answer["work"].tolist()
+    if 0 < causal <= CAUSAL_SHARE * whole:
+        return None
+    return (
+        f"with causal, {causal / whole:.0%} of the work of all tiles was counted: leave out the "
+        "tiles whose first key comes after their last query"
+    )
+
+
+SKIPS = Property(
+    "causal: tiles above the diagonal are skipped", 1, _computes_what_no_query_sees, ("skipping",)
+)
+SKIPPING_CASE = {"causal": True, "skipping": True, **COST_TILE}
+
+
+def _by_columns(inputs: Inputs) -> Inputs:
+    return {
+        name: x.mT.contiguous().mT if isinstance(x, Tensor) else x for name, x in inputs.items()
+    }
+
+
+def _far_below_zero(inputs: Inputs) -> Inputs:
+    """The same queries and keys, pointing away from each other: every score is about −200."""
+    q, k = inputs["q"].clone(), inputs["k"].clone()
+    q[..., 0] += 20
+    k[..., 0] -= 20
+    return inputs | {"q": q, "k": k}
+
+
+# --- tiled_attention -----------------------------------------------------------------------------
+
+
+def _tiled_cases(generator: Generator) -> dict[str, Inputs]:
+    def case(
+        n_q: int, n_k: int, block_q: int, block_k: int, scale: float = 1.0, causal: bool = False
+    ) -> Inputs:
+        inputs = attention_case(generator, n_q, n_k, 4, 3, scale)
+        del inputs["cotangent"]
+        return inputs | {"block_q": block_q, "block_k": block_k, "causal": causal}
+
+    n, more = between(generator, 17, 19), between(generator, 26, 29)
+    constant = case(9, 13, 4, 5)
+    return {
+        "one tile": case(5, 7, 5, 7),
+        "constant values": constant | {"v": torch.full_like(constant["v"], 2.5)},
+        "whole tiles": case(12, 15, 4, 5),
+        "one tile of queries": case(4, 20, 4, 5),
+        "tiles of one score": case(5, 6, 1, 1),
+        "ragged": case(n, more, 5, 8),
+        "more queries than keys": case(more, n, 8, 5),
+        "wider than the sequence": case(5, 6, 16, 32),
+        "one token": case(1, 1, 4, 4),
+        "not contiguous": _by_columns(case(9, 11, 4, 4)),
+        "float64": in_float64(case(9, 11, 4, 4)),
+        "large numbers": case(13, 29, 4, 4, scale=12.0),
+        "far below zero": _far_below_zero(case(9, 13, 4, 5)),
+        "causal, one tile": case(7, 7, 7, 7, causal=True),
+        "causal, square tiles": case(n, n, 4, 4, causal=True),
+        "causal, wide tiles": case(n, n, 3, 7, causal=True),
+        "causal, high tiles": case(n, n, 7, 3, causal=True),
+        "causal, more keys than queries": case(9, 14, 4, 3, causal=True),
+        "causal, more queries than keys": case(14, 9, 4, 3, causal=True),
+        "causal, large numbers": case(17, 17, 4, 5, scale=12.0, causal=True),
+        "cost": _cost_case(causal=False),
+        "causal cost": _cost_case(causal=True),
+        "skipping": SKIPPING_CASE,
+    }
+
+
+def _output_and_logsumexp(returned: Any) -> tuple[Tensor, Tensor]:
+    if not isinstance(returned, tuple | list) or len(returned) != 2:
+        raise AnswerError("return two tensors: output, logsumexp")
+    return as_tensor(returned[0]), as_tensor(returned[1], "logsumexp")
+
+
+def _tiled_probe(
+    function: Callable,
+    block_q: int,
+    block_k: int,
+    causal: bool,
+    sizes: list[int] | None = None,
+    largest_allowed: list[int] | None = None,
+    calls_allowed: list[int] | None = None,
+    skipping: bool = False,
+    **tensors: Tensor,
+) -> Answer:
+    def run(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> tuple[Tensor, Tensor]:
+        return _output_and_logsumexp(function(q, k, v, block_q, block_k, causal))
+
+    def counted(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
+        return run(q, k, v, causal)[0]
+
+    with torch.no_grad():
+        if sizes:
+            return _count(counted, 3, sizes, causal, COST_DIM)
+        if skipping:
+            return _work_with_causal_and_without(counted, 3)
+        output, logsumexp = run(**tensors, causal=causal)
+    return {"output": output, "logsumexp": logsumexp}
+
+
+MANY_TILES = ("whole tiles", "one tile of queries", "tiles of one score")
+ANY_SHAPE = (
+    "ragged",
+    "more queries than keys",
+    "wider than the sequence",
+    "one token",
+    "not contiguous",
+    "float64",
+)
+HARD_NUMBERS = ("large numbers", "far below zero")
+CAUSAL = (
+    "causal, one tile",
+    "causal, square tiles",
+    "causal, wide tiles",
+    "causal, high tiles",
+    "causal, more keys than queries",
+    "causal, more queries than keys",
+    "causal, large numbers",
+)
+TILED = Exercise(
+    "tiled_attention",
+    "hardware_aware_attention",
+    _tiled_cases,
+    _tiled_probe,
+    (
+        matches("output", title="one tile: softmax(q kᵀ / √d) v", points=1, cases=("one tile",)),
+        matches(
+            "output",
+            title="the weights of a query sum to 1: constant values come back unchanged",
+            points=1,
+            cases=("constant values",),
+        ),
+        matches("output", title="the same by many tiles", points=2, cases=MANY_TILES),
+        matches(
+            "output",
+            title="any n: ragged, shorter than a tile, more queries or more keys",
+            points=1,
+            cases=ANY_SHAPE,
+        ),
+        matches(
+            "output",
+            title="large scores, and scores far below zero",
+            points=1,
+            cases=HARD_NUMBERS,
+        ),
+        matches(
+            "logsumexp",
+            title="the logsumexp of the scaled scores",
+            points=2,
+            cases=("one tile", *MANY_TILES, *ANY_SHAPE, *HARD_NUMBERS),
+        ),
+        matches(
+            "output", "logsumexp", title="causal: query i sees keys 0 to i", points=2, cases=CAUSAL
+        ),
+        _is_tiled("by tiles: no tensor has a row and a column for each token", 2),
+        SKIPS,
+    ),
+)
+
+
+# --- flash_backward ------------------------------------------------------------------------------
+
+
+def _backward_cases(generator: Generator) -> dict[str, Inputs]:
+    def with_forward(inputs: Inputs) -> Inputs:
+        q, k, v = (inputs[name].double() for name in "qkv")
+        out, lse = attention_and_logsumexp(q, k, v, inputs["causal"])
+        return inputs | {"out": out.to(inputs["q"].dtype), "lse": lse.to(inputs["q"].dtype)}
+
+    def drawn(
+        n_q: int, n_k: int, block_q: int, block_k: int, scale: float = 1.0, causal: bool = False
+    ) -> Inputs:
+        inputs = attention_case(generator, n_q, n_k, 4, 3, scale)
+        inputs["grad_out"] = inputs.pop("cotangent")
+        return inputs | {"block_q": block_q, "block_k": block_k, "causal": causal}
+
+    def case(*sizes: int, **more: object) -> Inputs:
+        return with_forward(drawn(*sizes, **more))
+
+    n, more = between(generator, 17, 19), between(generator, 26, 29)
+    return {
+        "one tile": case(5, 7, 5, 7),
+        "one tile of queries": case(4, 15, 4, 5),
+        "one tile of keys": case(12, 5, 4, 5),
+        "whole tiles": case(12, 15, 4, 5),
+        "tiles of one score": case(5, 6, 1, 1),
+        "ragged": case(n, more, 5, 8),
+        "more queries than keys": case(more, n, 8, 5),
+        "wider than the sequence": case(5, 6, 16, 32),
+        "one token": case(1, 1, 4, 4),
+        "not contiguous": _by_columns(case(9, 11, 4, 4)),
+        "float64": with_forward(in_float64(drawn(9, 11, 4, 4))),
+        "large numbers": case(13, 29, 4, 4, scale=8.0),
+        "causal, one tile": case(7, 7, 7, 7, causal=True),
+        "causal, square tiles": case(n, n, 4, 4, causal=True),
+        "causal, wide tiles": case(n, n, 3, 7, causal=True),
+        "causal, high tiles": case(n, n, 7, 3, causal=True),
+        "causal, more keys than queries": case(9, 14, 4, 3, causal=True),
+        "causal, more queries than keys": case(14, 9, 4, 3, causal=True),
+        "cost": _cost_case(causal=False),
+        "causal cost": _cost_case(causal=True),
+        "skipping": SKIPPING_CASE,
+    }
+
+
+def _three_gradients(returned: Any) -> Answer:
+    if not isinstance(returned, tuple | list) or len(returned) != 3:
+        raise AnswerError("return three tensors: grad_q, grad_k, grad_v")
+    return {name: as_tensor(value, name) for name, value in zip(GRADIENTS, returned, strict=True)}
+
+
+def _backward_probe(
+    function: Callable,
+    block_q: int,
+    block_k: int,
+    causal: bool,
+    sizes: list[int] | None = None,
+    largest_allowed: list[int] | None = None,
+    calls_allowed: list[int] | None = None,
+    skipping: bool = False,
+    **tensors: Tensor,
+) -> Answer:
+    def run(
+        q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, grad_out: Tensor, causal: bool
+    ) -> Answer:
+        returned = function(q, k, v, out, lse, grad_out, block_q, block_k, causal)
+        return _three_gradients(returned)
+
+    def counted(
+        q: Tensor, k: Tensor, v: Tensor, out: Tensor, grad_out: Tensor, causal: bool
+    ) -> Tensor:
+        # Any logsumexp will do.
+        return run(q, k, v, out, torch.zeros(q.shape[:-1]), grad_out, causal)["grad_q"]
+
+    with torch.no_grad():
+        if sizes:
+            return _count(counted, 5, sizes, causal, COST_DIM)
+        if skipping:
+            return _work_with_causal_and_without(counted, 5)
+        return run(**tensors, causal=causal)
+
+
+BACKWARD_TILES = ("one tile of queries", "one tile of keys", "whole tiles", "tiles of one score")
+BACKWARD_SHAPES = (
+    "ragged",
+    "more queries than keys",
+    "wider than the sequence",
+    "not contiguous",
+    "float64",
+)
+BACKWARD_NUMBERS = (*BACKWARD_TILES, *BACKWARD_SHAPES, "large numbers")
+BACKWARD = Exercise(
+    "flash_backward",
+    "hardware_aware_attention",
+    _backward_cases,
+    _backward_probe,
+    (
+        matches(*GRADIENTS, title="one tile: all three gradients", points=1, cases=("one tile",)),
+        # With one token the weight is 1 whatever q and k are: their gradients are rounding.
+        matches(
+            "grad_v",
+            title="by many tiles, any n: dV = Pᵀ dO",
+            points=2,
+            cases=(*BACKWARD_NUMBERS, "one token"),
+        ),
+        matches(
+            "grad_q",
+            title="by many tiles, any n: dQ = dS K / √d",
+            points=2,
+            cases=BACKWARD_NUMBERS,
+        ),
+        matches(
+            "grad_k",
+            title="by many tiles, any n: dK = dSᵀ Q / √d",
+            points=2,
+            cases=BACKWARD_NUMBERS,
+        ),
+        matches(
+            *GRADIENTS,
+            title="causal: what a query did not see gets no gradient from it",
+            points=1,
+            cases=tuple(name for name in CAUSAL if name != "causal, large numbers"),
+        ),
+        _is_tiled("computed again by tiles: no tensor has a row and a column for each token", 2),
+        SKIPS,
+    ),
+)

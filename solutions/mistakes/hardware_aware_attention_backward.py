@@ -1,0 +1,216 @@
+"""Wrong versions of flash_backward in 05_hardware_aware_attention."""
+
+import math
+
+import torch
+
+from solutions import hardware_aware_attention as right
+from solutions.mistakes import mistake
+
+
+def _backward(
+    q,
+    k,
+    v,
+    out,
+    lse,
+    grad_out,
+    block_q,
+    block_k,
+    causal,
+    scale_s=True,
+    scale_q=True,
+    scale_k=True,
+    delta=None,
+    weights=lambda s, lse: torch.exp(s - lse),
+    grad_s=lambda p, grad_p, delta: p * (grad_p - delta),
+    keep_q=True,
+    keep_kv=True,
+    skip=True,
+):
+    # The solution, with one thing in it left out or done otherwise.
+    n_q, n_k, scale = q.shape[-2], k.shape[-2], q.shape[-1] ** -0.5
+    grad_q, grad_k, grad_v = (torch.zeros_like(x) for x in (q, k, v))
+    delta = (grad_out * out).sum(dim=-1, keepdim=True) if delta is None else delta
+    for start_q in range(0, n_q, block_q):
+        i = slice(start_q, start_q + block_q)
+        q_i, grad_out_i = q[..., i, :], grad_out[..., i, :]
+        end_k = min(n_k, start_q + block_q) if causal and skip else n_k
+        for start_k in range(0, end_k, block_k):
+            j = slice(start_k, start_k + block_k)
+            k_j, v_j = k[..., j, :], v[..., j, :]
+            s = (scale if scale_s else 1) * (q_i @ k_j.mT)
+            if causal:
+                rows = torch.arange(start_q, start_q + s.shape[-2]).unsqueeze(-1)
+                hidden = rows < torch.arange(start_k, start_k + s.shape[-1])
+                s = s.masked_fill(hidden, -math.inf)
+            p = weights(s, lse[..., i].unsqueeze(-1))
+            d_s = grad_s(p, grad_out_i @ v_j.mT, delta[..., i, :])
+            if not keep_q:
+                grad_q[..., i, :] = 0
+            if not keep_kv:
+                grad_k[..., j, :] = 0
+                grad_v[..., j, :] = 0
+            grad_q[..., i, :] += (scale if scale_q else 1) * (d_s @ k_j)
+            grad_k[..., j, :] += (scale if scale_k else 1) * (d_s.mT @ q_i)
+            grad_v[..., j, :] += p.mT @ grad_out_i
+    return grad_q, grad_k, grad_v
+
+
+@mistake(
+    right.flash_backward,
+    "D = rowsum(dO ∘ O) is missing. A softmax turns dP into dS = P ∘ (dP − D): raising one score "
+    "lowers the other weights of its row.",
+)
+def d_missing(*args):
+    return _backward(*args, grad_s=lambda p, grad_p, delta: p * grad_p)
+
+
+@mistake(
+    right.flash_backward,
+    "The brackets are missing: dS = P ∘ dP − D. It is P ∘ (dP − D).",
+)
+def d_outside_of_the_brackets(*args):
+    return _backward(*args, grad_s=lambda p, grad_p, delta: p * grad_p - delta)
+
+
+@mistake(
+    right.flash_backward,
+    "D is added. A softmax turns dP into dS = P ∘ (dP − D).",
+)
+def d_added(*args):
+    return _backward(*args, grad_s=lambda p, grad_p, delta: p * (grad_p + delta))
+
+
+@mistake(
+    right.flash_backward,
+    "D is computed in each tile, as the sum of P ∘ dP over its keys alone. It is a sum over all "
+    "keys of a row, which rowsum(dO ∘ O) gives before the loops.",
+)
+def d_of_each_tile(*args):
+    return _backward(
+        *args, grad_s=lambda p, grad_p, _: p * (grad_p - (p * grad_p).sum(-1, keepdim=True))
+    )
+
+
+@mistake(
+    right.flash_backward,
+    "D is a mean over the columns of dO ∘ O. It is their sum.",
+)
+def d_as_a_mean(q, k, v, out, lse, grad_out, *rest):
+    delta = (grad_out * out).mean(dim=-1, keepdim=True)
+    return _backward(q, k, v, out, lse, grad_out, *rest, delta=delta)
+
+
+@mistake(
+    right.flash_backward,
+    "The scale is missing in dQ. The scores are s = q kᵀ / √d, so dQ = dS K / √d.",
+)
+def scale_missing_in_dq(*args):
+    return _backward(*args, scale_q=False)
+
+
+@mistake(
+    right.flash_backward,
+    "The scale is missing in dK. The scores are s = q kᵀ / √d, so dK = dSᵀ Q / √d.",
+)
+def scale_missing_in_dk(*args):
+    return _backward(*args, scale_k=False)
+
+
+@mistake(
+    right.flash_backward,
+    "The scale is missing in both dQ and dK. The scores are s = q kᵀ / √d: 1/√d goes with dS into "
+    "both.",
+)
+def scale_missing_in_dq_and_dk(*args):
+    return _backward(*args, scale_q=False, scale_k=False)
+
+
+@mistake(
+    right.flash_backward,
+    "The scores are computed again without their scale, so the weights are not those of the "
+    "forward pass: s = q kᵀ / √d, p = exp(s − lse).",
+)
+def scale_missing_in_the_scores(*args):
+    return _backward(*args, scale_s=False)
+
+
+@mistake(
+    right.flash_backward,
+    "The softmax is computed again within each tile, so the weights of every tile sum to 1. The "
+    "logsumexp of the whole row is there: p = exp(s − lse).",
+)
+def softmax_of_each_tile(*args):
+    return _backward(*args, weights=lambda s, lse: s.softmax(dim=-1).nan_to_num(0.0))
+
+
+@mistake(
+    right.flash_backward,
+    "The weights are exp(s), not normalised. With the logsumexp of the row, p = exp(s − lse) is.",
+)
+def lse_not_subtracted(*args):
+    return _backward(*args, weights=lambda s, lse: torch.exp(s))
+
+
+@mistake(
+    right.flash_backward,
+    "The weights are exp(s) / lse. The logsumexp is the logarithm of the sum: p = exp(s − lse).",
+)
+def divided_by_the_logarithm(*args):
+    return _backward(*args, weights=lambda s, lse: torch.exp(s) / lse)
+
+
+@mistake(
+    right.flash_backward,
+    "Each tile of keys overwrites dQ, which holds the last one's part alone. Every key that a "
+    "query saw adds to its gradient: += for =.",
+)
+def dq_overwritten(*args):
+    return _backward(*args, keep_q=False)
+
+
+@mistake(
+    right.flash_backward,
+    "Each tile of queries overwrites dK and dV, which hold the last one's part alone. Every query "
+    "that saw a key adds to its gradient: += for =.",
+)
+def dk_and_dv_overwritten(*args):
+    return _backward(*args, keep_kv=False)
+
+
+@mistake(
+    right.flash_backward,
+    "`causal` is not used, so a query gives gradient to keys that it did not see. Hide the same "
+    "scores as in the forward pass.",
+)
+def causal_forgotten(*args):
+    *others, _ = args
+    return _backward(*others, False)
+
+
+@mistake(
+    right.flash_backward,
+    "The result is right, but tiles above the diagonal are computed too, where all weights are 0. "
+    "End the loop over the keys at the last query of the tile: half of the work.",
+)
+def tiles_above_the_diagonal_computed(*args):
+    return _backward(*args, skip=False)
+
+
+@mistake(
+    right.flash_backward,
+    "The result is right, but each tile of queries is scored against all keys at once: block_q × n "
+    "numbers, which outgrow SRAM with n. Take the keys tile by tile, too.",
+)
+def all_keys_at_once(q, k, v, out, lse, grad_out, block_q, block_k, causal):
+    return _backward(q, k, v, out, lse, grad_out, block_q, k.shape[-2], causal)
+
+
+@mistake(
+    right.flash_backward,
+    "The result is right, but all weights, n × n, are there at once. The point of computing them "
+    "again is that a tile of them is enough.",
+)
+def all_weights_at_once(q, k, v, out, lse, grad_out, block_q, block_k, causal):
+    return _backward(q, k, v, out, lse, grad_out, q.shape[-2], k.shape[-2], causal)
