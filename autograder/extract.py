@@ -15,7 +15,10 @@ def function_source(module: ModuleType, name: str) -> str:
     """The source of a function, with the imports of its module that it uses above it."""
     source, tree, function = _find(module, name)
     start = min([function.lineno, *(d.lineno for d in function.decorator_list)])
-    body = "\n".join(source.splitlines()[start - 1 : function.end_lineno])
+    lines, end = source.splitlines(), function.end_lineno
+    if lines[end : end + 1] and lines[end].strip() == END:
+        end += 1  # a comment, which the syntax tree does not hold
+    body = "\n".join(lines[start - 1 : end])
     imports = _imports_used_by(function, tree)
     return f"{imports}\n\n\n{body}" if imports else body
 

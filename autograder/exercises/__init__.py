@@ -10,6 +10,7 @@ NOTEBOOKS = {
     "sparse_attention": "01_sparse_attention",
     "linear_attention": "02_linear_attention",
     "low_rank_attention": "03_low_rank_attention",
+    "hardware_aware_attention": "05_hardware_aware_attention",
 }
 
 

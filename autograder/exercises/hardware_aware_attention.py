@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 from autograder.cases import in_float64, normal
 from autograder.exercise import Answer, Exercise, Inputs, Property
 from autograder.exercises.hardware_aware_attention_cost import INTENSITY, ROOFLINE, TRAFFIC
+from autograder.exercises.hardware_aware_attention_kernels import KERNELS
 from autograder.exercises.hardware_aware_attention_tiles import BACKWARD, TILED
 from autograder.exercises.sparse_attention_masks import between
 from autograder.probes import as_tensor
@@ -187,4 +188,4 @@ SOFTMAX = Exercise(
 )
 
 
-EXERCISES = (INTENSITY, ROOFLINE, SOFTMAX, TILED, TRAFFIC, BACKWARD)
+EXERCISES = (INTENSITY, ROOFLINE, SOFTMAX, TILED, TRAFFIC, BACKWARD, *KERNELS)

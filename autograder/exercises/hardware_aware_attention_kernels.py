@@ -347,4 +347,4 @@ def _backward(name: str, names: tuple[str, ...], over: str, products: int) -> Ex
 FLASH_DQ = _backward("flash_dq_kernel", ("grad_q",), "BLOCK_Q", 3)
 FLASH_DK_DV = _backward("flash_dk_dv_kernel", ("grad_k", "grad_v"), "BLOCK_K", 4)
 
-EXERCISES = (SOFTMAX, FLASH_ATTENTION, FLASH_DQ, FLASH_DK_DV)
+KERNELS = (SOFTMAX, FLASH_ATTENTION, FLASH_DQ, FLASH_DK_DV)
