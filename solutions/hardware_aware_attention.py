@@ -94,7 +94,7 @@ def tiled_attention(
         for start_k in range(0, end_k, block_k):
             k_j, v_j = (x[..., start_k : start_k + block_k, :] for x in (k, v))
             s = q_i @ k_j.mT  # (..., block_q, block_k)
-            if causal and start_k + block_k - 1 > start_q:  # its last key, its first query
+            if causal and start_k + block_k - 1 > start_q:  # last key comes after first query
                 columns = torch.arange(start_k, start_k + k_j.shape[-2], device=q.device)
                 s = s.masked_fill(rows.unsqueeze(-1) < columns, -math.inf)
             # Every query sees key 0, so from the first tile on m is finite.

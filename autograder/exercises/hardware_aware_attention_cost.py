@@ -31,13 +31,14 @@ def _number(value: Any, name: str) -> Tensor:
     return torch.tensor(float(value), dtype=torch.float64)
 
 
-def _number_or_tensor(value: Any, asked: Tensor, name: str) -> Tensor:
-    """What a function gave for `asked`, handed to it as a plain number where it is one."""
-    return as_tensor(value, name) if asked.dim() else _number(value, name)
+def _plain(x: Tensor) -> Tensor | float:
+    """What a function is given for x: a plain number, where x holds but one."""
+    return x if x.dim() else x.item()
 
 
-def _given(asked: Tensor) -> Tensor | float:
-    return asked if asked.dim() else asked.item()
+def _like(x: Tensor, value: Any, name: str) -> Tensor:
+    """The value that a function gave for x: a tensor for a tensor, a number for a number."""
+    return as_tensor(value, name) if x.dim() else _number(value, name)
 
 
 # --- arithmetic_intensity ------------------------------------------------------------------------
@@ -55,8 +56,8 @@ def _intensity_cases(generator: Generator) -> dict[str, Inputs]:
 
 
 def _intensity_probe(function: Callable, flops: Tensor, bytes: Tensor) -> Answer:
-    value = function(_given(flops), _given(bytes))
-    return {"intensity": _number_or_tensor(value, flops, "intensity")}
+    value = function(_plain(flops), _plain(bytes))
+    return {"intensity": _like(flops, value, "intensity")}
 
 
 INTENSITY = Exercise(
@@ -109,8 +110,8 @@ def _roofline_cases(generator: Generator) -> dict[str, Inputs]:
 def _roofline_probe(
     function: Callable, intensity: Tensor, peak_flops: float, bandwidth: float
 ) -> Answer:
-    value = function(_given(intensity), peak_flops, bandwidth)
-    return {"flops": _number_or_tensor(value, intensity, "attainable FLOP/s")}
+    value = function(_plain(intensity), peak_flops, bandwidth)
+    return {"flops": _like(intensity, value, "attainable FLOP/s")}
 
 
 ROOFLINE = Exercise(
@@ -139,7 +140,6 @@ ROOFLINE = Exercise(
 
 
 # --- attention_hbm_traffic -----------------------------------------------------------------------
-
 
 TRAFFIC_ARGUMENTS = ("n", "d", "sram_elements", "algorithm")
 

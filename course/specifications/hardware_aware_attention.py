@@ -6,6 +6,8 @@ import math
 import torch
 from torch import Tensor
 
+from course.measure import one_thread
+
 
 def attained_flops(flops: float, bytes: float, peak_flops: float, bandwidth: float) -> float:
     """The FLOP/s of a run that computes and moves at the same time: the slower one takes longer.
@@ -51,6 +53,7 @@ def attention_gradients(
     return torch.autograd.grad((output * grad_out).sum(), (q, k, v))
 
 
+@one_thread()
 def attention_with_counted_traffic(
     q: Tensor, k: Tensor, v: Tensor, sram_elements: int, algorithm: str
 ) -> tuple[Tensor, int]:
