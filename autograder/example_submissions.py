@@ -4,6 +4,7 @@ import inspect
 import re
 from collections.abc import Mapping
 from copy import deepcopy
+from types import FunctionType
 
 from nbformat import NotebookNode
 
@@ -11,6 +12,7 @@ from autograder.extract import BEGIN, END
 from solutions.mistakes import Mistake, mistakes_of
 
 _IMPORTS = "import math\n\nimport torch\nimport torch.nn.functional as F\n\n\n"
+_KERNEL = "from course.triton_here import tl, triton\n\n\n"
 
 
 def cell_of(notebook: NotebookNode, grade_id: str) -> NotebookNode:
@@ -49,14 +51,20 @@ def a_mistake_in_each(topic: str, exercises: list[str]) -> dict[str, Mistake]:
 
 def mistake_source(mistake: Mistake) -> str:
     """A declared mistake as the cell of its exercise: other exercises are called by their names."""
-    function = mistake.function
+    function = _python(mistake)
     module = inspect.getmodule(function)
     helpers = [name for name in function.__code__.co_names if name.startswith("_")]
     parts = [inspect.getsource(getattr(module, name)) for name in helpers]
     text = "\n\n".join([*parts, _text(mistake)]).replace("right.", "")
+    if function is not mistake.function:
+        text = f"{_KERNEL}@triton.jit\n{text}"
     return _IMPORTS + text.replace(f"def {function.__name__}(", f"def {mistake.exercise}(")
 
 
+def _python(mistake: Mistake) -> FunctionType:
+    return getattr(mistake.function, "fn", mistake.function)  # what a Triton kernel was made of
+
+
 def _text(mistake: Mistake) -> str:
-    source = inspect.getsource(mistake.function)
+    source = inspect.getsource(_python(mistake))
     return source[re.search(r"^def ", source, re.MULTILINE).start() :]  # without its decorator
