@@ -84,7 +84,8 @@ def _look_through(function: ast.FunctionDef, kernels: set[str]) -> list[str]:
         or bound & _MODULES
     ):
         raise AnswerError(f"the first lines of {name} are not those of the notebook: restore them")
-    for node in inside:
+    # A name that is not Triton's says more than what is done with it.
+    for node in sorted(inside, key=lambda node: not isinstance(node, ast.Name)):
         if complaint := _complaint(node, bound | _MODULES | _BUILTINS | kernels):
             line = getattr(node, "lineno", function.lineno) - function.lineno + 1
             raise AnswerError(f"line {line} of {name} {complaint}")
