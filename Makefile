@@ -19,7 +19,7 @@ define CHECK_PYTHON
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test build demo bench bench-grading lint clean
+.PHONY: help lab test build demo bench bench-gpu bench-grading lint clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,9 @@ bench: .venv-bench/.installed ## time the solutions beside the libraries, in the
 	$(BENCH)/python -m benchmarks.sparse_attention
 	$(BENCH)/python -m benchmarks.linear_attention
 	$(BENCH)/python -m benchmarks.low_rank_attention
+
+bench-gpu: .venv/.course ## check and time the Triton kernels on this machine's GPU
+	$(BIN)/python -m benchmarks.gpu_attention
 
 bench-grading: .venv/.course ## time the grading of a class beside stock nbgrader
 	$(BIN)/python -m benchmarks.grading
