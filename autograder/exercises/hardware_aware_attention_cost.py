@@ -162,7 +162,7 @@ def _traffic_cases(generator: Generator) -> dict[str, Inputs]:
         "standard": case("standard", between(generator, 20, 60), block, spare=True),
         "standard, one token": case("standard", 1, block),
         "flash, all in one tile": case("flash", between(generator, 20, 30), 32),
-        "flash, whole tiles": case("flash", between(generator, 4, 8) * block, block),
+        "flash, whole tiles": case("flash", between(generator, 6, 9) * block, block),
         "flash, ragged": case("flash", 5 * block + between(generator, 1, block - 1), block),
         "flash, SRAM to spare": case("flash", 5 * block + 2, block, spare=True),
         "flash, tiles of one row": case("flash", between(generator, 11, 17), 1),
