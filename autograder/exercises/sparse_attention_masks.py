@@ -19,7 +19,7 @@ def as_numbers(value: object) -> Tensor:
     mask = as_tensor(value, "mask")
     if mask.dtype != torch.bool:
         raise AnswerError(f"the mask is {mask.dtype}, expected torch.bool: a comparison gives it")
-    return mask.float()
+    return mask.half()  # the shortest numbers that are compared
 
 
 def other_shape(mask: Tensor, expected: tuple[int, ...]) -> str | None:
