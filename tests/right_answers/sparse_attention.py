@@ -207,13 +207,12 @@ def blocks_pair_by_pair(q, k, v, block_mask, block_size):
     for i, query in enumerate(qs):
         top = torch.full_like(query[..., :1], -1e30)
         total, out = torch.zeros_like(top), 0.0
-        for j in range(len(ks)):
-            if block_mask[i, j]:
-                scores = query @ ks[j].mT
-                new = torch.maximum(top, scores.amax(-1, keepdim=True))
-                weights, old = (scores - new).exp(), (top - new).exp()
-                total = total * old + weights.sum(-1, keepdim=True)
-                out, top = out * old + weights @ vs[j], new
+        for j in block_mask[i].nonzero().flatten().tolist():
+            scores = query @ ks[j].mT
+            new = torch.maximum(top, scores.amax(-1, keepdim=True))
+            weights, old = (scores - new).exp(), (top - new).exp()
+            total = total * old + weights.sum(-1, keepdim=True)
+            out, top = out * old + weights @ vs[j], new
         outputs.append(out / total)
     return torch.cat(outputs, dim=-2)
 
