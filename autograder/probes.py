@@ -19,7 +19,9 @@ def as_tensor(value: Any, name: str = "output") -> Tensor:
     if value is None:
         raise AnswerError(f"the {name} is None, expected a tensor: is there a return?")
     if not isinstance(value, Tensor):
-        raise AnswerError(f"the {name} is a {type(value).__name__}, expected a tensor")
+        # What `max` and `sort` give with a dimension is a tuple, though its type has other names.
+        kind = "tuple" if isinstance(value, tuple) else type(value).__name__
+        raise AnswerError(f"the {name} is a {kind}, expected a tensor")
     return value
 
 

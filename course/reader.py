@@ -1,9 +1,12 @@
 """Small things that a notebook says to its reader."""
 
 import contextlib
+import traceback
 from collections.abc import Iterator, Sequence
 
 from IPython.display import Markdown
+
+_COMPREHENSIONS = {"<listcomp>", "<dictcomp>", "<setcomp>", "<genexpr>"}
 
 
 @contextlib.contextmanager
@@ -12,16 +15,17 @@ def after_solving(*exercises: str) -> Iterator[None]:
 
     Likewise where it uses a name that a cell above has not made yet.
     """
-    needs = f"This cell needs your {', '.join(exercises)}. Solve that, then run it again."
+    needs = f"needs your {', '.join(exercises)}"
     try:
         yield
     except NotImplementedError:
-        print(needs)
+        print(f"This cell {needs}. Solve that, then run it again.")
     except NameError as error:
-        in_the_block_itself = error.__traceback__.tb_next.tb_next is None
-        if not in_the_block_itself:
+        # Below the block, a comprehension of its own has a frame too (up to Python 3.11).
+        inner = [frame.name for frame in traceback.extract_tb(error.__traceback__)[2:]]
+        if not set(inner) <= _COMPREHENSIONS:
             raise
-        print(f"{needs} (Run the cells above first: they make {error.name}.)")
+        print(f"Run the cells above first: they make {error.name}. (This cell {needs}.)")
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Markdown:

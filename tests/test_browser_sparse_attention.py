@@ -49,6 +49,8 @@ def test_every_explorer_says_what_is_not_solved_yet(lab, page):
         "lsh_bucket is not solved yet.", timeout=180 * SECONDS
     )
     expect(cell_with(page, "pattern_explorer(")).to_contain_text("reachability is not solved yet.")
+    # The last cell: what is above it has run as well.
+    expect(cell_with(page, "def counted_exponent")).to_contain_text("Run the cells above first")
     expect_no_warnings(page)
 
 

@@ -10,7 +10,7 @@ from importlib import import_module
 import pytest
 import torch
 
-from autograder.check import check
+from autograder.check import check, check_exercise
 from autograder.exercises import all_exercises
 from autograder.report import MIMETYPE
 from solutions import linear_attention as right
@@ -31,6 +31,28 @@ def test_a_recognised_mistake_is_explained_in_the_html():
     html = check(elu_feature_map).to_html()
     assert "relu instead of elu plus 1" in html
     assert "✗ failed" in html
+
+
+def complaints(name, function):
+    report = check_exercise(all_exercises()[name], function)
+    return [line.complaint for line in report.lines if line.complaint]
+
+
+def test_an_output_of_the_wrong_shape_is_told_as_that_where_gradients_are_asked_for():
+    told = complaints("block_sparse_attention", lambda q, k, v, block_mask, block_size: v[..., 1:])
+    assert any("output has shape" in text for text in told)
+    assert not any("nan" in text for text in told)
+
+
+def test_a_mask_of_blocks_instead_of_tokens_is_told_by_its_shape():
+    told = complaints("bigbird_mask", lambda n, size, *rest: torch.ones(n // size, n // size) > 0)
+    assert any("the mask has shape (10, 10), expected (40, 40)" in text for text in told)
+    assert not any("cannot be compared" in text for text in told)
+
+
+def test_the_tuple_that_max_gives_is_called_a_tuple():
+    told = complaints("lsh_bucket", lambda x, rotations: (x @ rotations).max(dim=-1))
+    assert all("the output is a tuple, expected a tensor" in text for text in told)
 
 
 def test_a_wrapped_function_is_known_by_the_variable_it_is_bound_to():

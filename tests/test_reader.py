@@ -15,6 +15,9 @@ def test_a_name_that_a_cell_above_has_not_made_is_told(capsys):
     with after_solving("linear_attention"):
         timing.draw()  # noqa: F821
     assert "Run the cells above first: they make timing" in capsys.readouterr().out
+    with after_solving("linear_attention"):
+        [timing.exponent(method) for method in ("dense", "linear")]  # noqa: F821
+    assert "Run the cells above first: they make timing" in capsys.readouterr().out
 
 
 def test_other_errors_of_the_reader_are_not_hidden():

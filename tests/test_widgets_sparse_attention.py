@@ -5,6 +5,7 @@ import torch
 
 from course.specifications.sparse_attention import walks
 from course.widgets import sparse_attention as widgets
+from course.widgets.exhibit import percent
 from course.widgets.sparse_attention_lsh import ROUNDS, example_keys, recall
 from course.widgets.sparse_attention_patterns import BIGBIRD, FIXED, STRIDED, WINDOW, right_mask
 from course.widgets.style import to_png
@@ -177,6 +178,14 @@ def test_a_window_keeps_attention_to_neighbours_and_hashing_that_to_the_other_ha
     assert hashed[1].mean() > 0.9
     for pattern, share in exhibit.kept.items():
         assert share.mean() <= exhibit.best[pattern] + 1e-6
+
+
+def test_the_sentence_tells_what_each_layer_keeps():
+    exhibit = kept()
+    near, far = (percent(layer.mean().item()) for layer in exhibit.kept[WINDOW])
+    told = exhibit.findings()
+    assert told.startswith("Of the attention to other tokens in layers 1 and 2: ")
+    assert f"of the pairs and keeps {near} and {far} (so many pairs can hold" in told
 
 
 # --- Hashing -------------------------------------------------------------------------------------

@@ -17,9 +17,9 @@ from autograder.cases import (
     long_attention_case,
 )
 from autograder.exercise import Answer, Exercise, Inputs, Property
+from autograder.exercises.sparse_attention_bigbird import BIGBIRD_MASK
 from autograder.exercises.sparse_attention_lsh import LSH, LSH_BUCKET
 from autograder.exercises.sparse_attention_masks import (
-    BIGBIRD_MASK,
     FIXED_MASK,
     REACHABILITY,
     STRIDED_MASK,

@@ -154,7 +154,8 @@ def _lsh_cases(generator: Generator) -> dict[str, Inputs]:
         "constant values": constant | {"v": torch.full_like(constant["v"], 2.5)},
         "two rounds": case(20, 4, 2, 4),
         "four rounds": case(21, 6, 4, 5),
-        "lonely tokens": case(7, 16, 2, 4),
+        "lonely tokens": case(7, 16, 1, 4),
+        "lonely tokens, two rounds": case(7, 16, 2, 4),
         "one bucket, several chunks": case(14, 4, 2, 4, apart=0.0, batch=(1, 1)),
         "one token": case(1, 2, 2, 3),
         "chunks of one token": case(9, 2, 2, 1),
@@ -220,7 +221,12 @@ LSH = Exercise(
             "output",
             title="several rounds: one softmax over all keys found, each once",
             points=3,
-            cases=("two rounds", "four rounds", "one bucket, several chunks"),
+            cases=(
+                "two rounds",
+                "four rounds",
+                "lonely tokens, two rounds",
+                "one bucket, several chunks",
+            ),
         ),
         matches(
             "output",

@@ -113,20 +113,21 @@ class AttentionKept(Exhibit):
     best: dict[str, float]
 
     def findings(self) -> str:
-        """The mean over heads and the worst and best head, beside the density."""
+        """The mean over the heads of each layer, beside the density and the best possible."""
         told = [
             f"{pattern} shows {percent(self.density[pattern])} of the pairs and keeps "
-            f"{percent(kept.mean().item())} of the attention to other tokens (by head "
-            f"{percent(kept.min().item())} to {percent(kept.max().item())}; "
-            f"the largest weights, as many: {percent(self.best[pattern])})"
+            f"{' and '.join(percent(layer.mean().item()) for layer in kept)} "
+            f"(so many pairs can hold {percent(self.best[pattern])})"
             for pattern, kept in self.kept.items()
         ]
-        return f"{'; '.join(told)}."
+        count = len(next(iter(self.kept.values())))
+        layers = " and ".join(str(layer) for layer in range(1, count + 1))
+        return f"Of the attention to other tokens in layers {layers}: {'; '.join(told)}."
 
     @styled
     def draw(self) -> Figure:
         """One row a pattern: a mark for each head, beside the density and the best possible."""
-        figure = new_figure(height=0.6 * len(self.kept) + 1.7)
+        figure = new_figure(height=0.7 * len(self.kept) + 1.4)
         axes = figure.subplots()
         for place, (pattern, kept) in enumerate(self.kept.items()):
             self._draw_row(axes, place, pattern, kept)
@@ -143,34 +144,18 @@ class AttentionKept(Exhibit):
         return figure
 
     def _draw_row(self, axes: Axes, place: int, pattern: str, kept: Tensor) -> None:
-        style = {"linestyle": "", "markersize": 9}
         for layer, heads in enumerate(kept, start=1):
-            colour, marker = SERIES[layer - 1]["color"], SERIES[layer - 1]["marker"]
-            axes.plot(
-                100 * heads.numpy(),
-                np.full(len(heads), place + 0.12 * (2 * layer - 3)),
-                color=colour,
-                marker=marker,
-                label=f"a head of layer {layer}",
-                **style,
-            )
-        axes.plot(
-            100 * self.density[pattern],
-            place,
-            color=BLACK,
-            marker="|",
-            markeredgewidth=3,
-            label="all alike (density)",
-            **style,
-        )
-        axes.plot(
-            100 * self.best[pattern],
-            place,
-            color=GREY,
-            marker="*",
-            label="largest weights, as many",
-            **style,
-        )
+            style = SERIES[layer - 1] | {"linestyle": "", "markersize": 5}
+            # Each head is a little lower than the one before: they do not hide each other.
+            middle = place + 0.22 * (2 * layer - 3)
+            heights = np.linspace(middle - 0.15, middle + 0.15, len(heads))
+            axes.plot(100 * heads.numpy(), heights, label=f"a head of layer {layer}", **style)
+        for share, label, style in [
+            (self.density, "all alike (density)", {"marker": "|", "ms": 14, "mew": 2.5}),
+            (self.best, "largest weights, as many", {"marker": "*", "ms": 10, "color": GREY}),
+        ]:
+            style = {"color": BLACK, "linestyle": ""} | style
+            axes.plot(100 * share[pattern], place, label=label, **style)
 
 
 @one_thread()

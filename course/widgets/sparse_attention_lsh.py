@@ -140,14 +140,15 @@ class LSHBuckets(Exhibit):
     @styled
     def draw(self) -> Figure:
         """The circle on the left, recall on the right."""
-        figure = new_figure(height=4.1)
+        figure = new_figure(height=4.5)
         circle, course = figure.subplots(1, 2, width_ratios=[1, 1.25])
         self._draw_circle(circle)
         if self.found is None:
             write_in_place(course, "nothing to show")
         else:
             _draw_found(course, self.found)
-            course.legend(loc="lower right")
+            handles, labels = course.get_legend_handles_labels()
+            figure.legend(handles, labels, loc="outside lower right", ncols=2)
             course.axvline(self.num_rounds, color=BLACK, lw=1, ls=":")
         course.set_title(f"{self.keys}, {self.num_buckets} buckets")
         return figure
@@ -162,7 +163,7 @@ class LSHBuckets(Exhibit):
                 chosen = (self.buckets == bucket).numpy()
                 style = {"color": colours(place % 20), "marker": markers[place % len(markers)]}
                 axes.plot(x[chosen], y[chosen], ls="", label=str(bucket), **style)
-            axes.legend(title="bucket", loc="center", ncols=4, fontsize=8, columnspacing=0.8)
+            axes.legend(title="bucket", loc="center", ncols=3, fontsize=8, columnspacing=0.6)
         for sign, style in ((1, "-"), (-1, ":")):
             for column in F.normalize(self.rotations, dim=0).T * sign * 1.25:
                 ends = torch.stack([0.82 * column, column])

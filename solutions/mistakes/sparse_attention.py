@@ -141,6 +141,31 @@ def own_position_counted_twice(q, k, v, stride):
 
 @mistake(
     right.strided_attention,
+    "Only the key a stride before the query counts twice: it is in the row before and in the "
+    "column. Take it out of one of them.",
+)
+def key_a_stride_before_counted_twice(q, k, v, stride):
+    i = torch.arange(q.shape[-2])
+    mask = right.strided_mask(len(i), stride).to(q.dtype)
+    mask = mask + (i.unsqueeze(-1) - i == stride).to(q.dtype)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask.log())
+
+
+@mistake(
+    right.strided_attention,
+    "The columns are not causal: a query sees the rows below its own. Hide them, as in any causal "
+    "attention.",
+)
+def columns_that_look_ahead(q, k, v, stride):
+    n = q.shape[-2]
+    q, k, v = (F.pad(x, (0, 0, 0, -n % stride)) for x in (q, k, v))
+    i = torch.arange(q.shape[-2])
+    column = (i.unsqueeze(-1) - i) % stride == 0
+    return _dense(q, k, v, right.strided_mask(len(i), stride) | column)[..., :n, :]
+
+
+@mistake(
+    right.strided_attention,
     "The near keys end at the beginning of the query's row, which is the fixed pattern. Near are "
     "the last `stride` keys, also those in the row before.",
 )

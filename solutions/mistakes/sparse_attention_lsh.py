@@ -56,7 +56,8 @@ def _lsh(
     buckets_matter=True,
     own_last=True,
     normalise=True,
-    scale=True,
+    scale=1.0,
+    rounds=None,
     repeats=False,
     average=False,
     unsort=True,
@@ -66,11 +67,11 @@ def _lsh(
     n, d = q.shape[-2:]
     rotations = torch.randn(num_rounds, d, num_buckets // 2, generator=generator).to(q)
     k = F.normalize(q, dim=-1) if normalise else q
-    scores = q @ k.mT * (d**-0.5 if scale else 1.0)
+    scores = q @ k.mT * d**-0.5 * scale
     own = torch.eye(n, dtype=torch.bool)
     times = 0
     outputs = []
-    for rotation in rotations:
+    for rotation in rotations[:rounds]:
         bucket = right.lsh_bucket(q, rotation)
         order = bucket.argsort(dim=-1, stable=True)
         chunk = order.argsort(dim=-1) // chunk_size
@@ -145,7 +146,24 @@ def keys_not_normalised(*arguments):
 
 @mistake(right.lsh_attention, "The scores are not divided by √d.")
 def lsh_not_scaled(*arguments):
-    return _lsh(*arguments, scale=False)
+    return _lsh(*arguments, scale=arguments[0].shape[-1] ** 0.5)
+
+
+@mistake(
+    right.lsh_attention,
+    "The scores are divided by √d twice. The keys `k` that the cell gives you are divided already.",
+)
+def lsh_scaled_twice(q, *arguments):
+    return _lsh(q, *arguments, scale=q.shape[-1] ** -0.5)
+
+
+@mistake(
+    right.lsh_attention,
+    "One round is right, and the others are missing: all keys come from the first rotation. Do the "
+    "same with each of `rotations`, and join the results.",
+)
+def first_round_only(q, v, num_buckets, num_rounds, chunk_size, generator):
+    return _lsh(q, v, num_buckets, num_rounds, chunk_size, generator, rounds=1)
 
 
 @mistake(

@@ -89,6 +89,24 @@ def later_keys_seen_too(n, stride):
 
 @mistake(
     right.strided_mask,
+    "Nothing hides the keys after a query: i − j ≤ stride holds for all of them, since i − j is "
+    "negative there. Ask for j ≤ i as well.",
+)
+def all_later_keys_are_near(n, stride):
+    return _strided(n, stride, near=_distance(n) <= stride, causal=False)
+
+
+@mistake(
+    right.strided_mask,
+    "The near keys are causal, and the columns are not. Ask for j ≤ i of both sets.",
+)
+def columns_that_run_on_after_the_query(n, stride):
+    distance = _distance(n)
+    return _strided(n, stride, near=(distance >= 0) & (distance <= stride), causal=False)
+
+
+@mistake(
+    right.strided_mask,
     "A query does not see itself. Distance 0 is near, and it is a whole number of strides.",
 )
 def diagonal_missing(n, stride):
@@ -169,6 +187,32 @@ def summaries_at_the_beginning(n, stride, num_summary):
 )
 def one_summary_too_many(n, stride, num_summary):
     return _fixed(n, stride, torch.arange(n) % stride >= stride - num_summary - 1).tril()
+
+
+@mistake(
+    right.fixed_mask,
+    "One summary too few in each block: j mod stride may be equal to stride − num_summary. Use ≥.",
+)
+def one_summary_too_few(n, stride, num_summary):
+    return _fixed(n, stride, torch.arange(n) % stride > stride - num_summary).tril()
+
+
+@mistake(
+    right.fixed_mask,
+    "A query sees its own block and no summaries: nothing passes from one block to the next.",
+)
+def summaries_missing(n, stride, num_summary):
+    return _fixed(n, stride, torch.zeros(n, dtype=torch.bool)).tril()
+
+
+@mistake(
+    right.fixed_mask,
+    "The last queries of each block see all before them; it must be the last keys of each block "
+    "that all later queries see. Whether a key is a summary depends on j, the column.",
+)
+def queries_instead_of_keys(n, stride, num_summary):
+    is_summary = torch.arange(n) % stride >= stride - num_summary
+    return _fixed(n, stride, is_summary.unsqueeze(-1)).tril()
 
 
 @mistake(

@@ -207,13 +207,12 @@ def blocks_pair_by_pair(q, k, v, block_mask, block_size):
     for i, query in enumerate(qs):
         top = torch.full_like(query[..., :1], -1e30)
         total, out = torch.zeros_like(top), 0.0
-        for j in range(len(ks)):
-            if block_mask[i, j]:
-                scores = query @ ks[j].mT
-                new = torch.maximum(top, scores.amax(-1, keepdim=True))
-                weights, old = (scores - new).exp(), (top - new).exp()
-                total = total * old + weights.sum(-1, keepdim=True)
-                out, top = out * old + weights @ vs[j], new
+        for j in block_mask[i].nonzero().flatten().tolist():
+            scores = query @ ks[j].mT
+            new = torch.maximum(top, scores.amax(-1, keepdim=True))
+            weights, old = (scores - new).exp(), (top - new).exp()
+            total = total * old + weights.sum(-1, keepdim=True)
+            out, top = out * old + weights @ vs[j], new
         outputs.append(out / total)
     return torch.cat(outputs, dim=-2)
 
@@ -270,8 +269,12 @@ def lsh_with_logs_of_counts(q, v, num_buckets, num_rounds, chunk_size, generator
 
 
 def lsh_by_sums_of_exponentials(q, v, num_buckets, num_rounds, chunk_size, generator):
-    """Numerators and normalisers below a bound on the score, ‖q‖/√d, summed over the rounds."""
+    """Numerators and normalisers below a bound on the score, ‖q‖/√d, summed over the rounds.
+
+    In float64: a score can be so far below the bound that float32 has no exponential of it.
+    """
     n, d = q.shape[-2:]
+    dtype, q, v = q.dtype, q.double(), v.double()
     rotations = torch.randn(num_rounds, d, num_buckets // 2, generator=generator).to(q.dtype)
     bound = q.norm(dim=-1) / d**0.5
     k = q / q.norm(dim=-1, keepdim=True)
@@ -303,7 +306,7 @@ def lsh_by_sums_of_exponentials(q, v, num_buckets, num_rounds, chunk_size, gener
         numerator = numerator + summed.take_along_dim(places[r][..., None], -2)
         normaliser = normaliser + weights.sum(-1).take_along_dim(places[r], -1)
     alone = (normaliser == 0)[..., None]
-    return torch.where(alone, v, numerator / normaliser[..., None].masked_fill(alone, 1))
+    return torch.where(alone, v, numerator / normaliser[..., None].masked_fill(alone, 1)).to(dtype)
 
 
 def lsh_bucket(x, rotations):
