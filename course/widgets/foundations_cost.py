@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 
-import psutil
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 from torch import Tensor
 
+from course.machine import usable_memory
 from course.measure import count_cost, fastest_seconds, one_thread
 from course.measure import scaling_exponent as true_exponent
 from course.specifications.foundations import attention_query_by_query, count_attention
@@ -158,7 +158,7 @@ def growth(
 # --- attention_costs ------------------------------------------------------------------------------
 
 COST_SIZES = [2**exponent for exponent in range(8, 21)]
-_HERE = float(psutil.virtual_memory().total)
+_HERE = float(usable_memory())
 HERE = f"this machine ({_HERE / 1e9:.0f} GB)"
 MEMORIES = {"a 24 GB card": 24e9, "an 80 GB card": 80e9, HERE: _HERE}
 
