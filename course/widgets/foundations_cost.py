@@ -219,6 +219,7 @@ class AttentionCosts(Exhibit):
             flops = seconds * flops_a_second()
             work.axhline(flops, color=GREY, lw=1, ls=":")
             work.text(COST_SIZES[0], flops, f"1 {words} here", va="bottom")
+        work.margins(y=0.12)  # so that no text reaches the title
         memory.set_title("Inputs and score matrices")
         work.set_title("The two matrix products")
         for axes in (memory, work):
@@ -231,7 +232,7 @@ def duration(seconds: float) -> str:
     for unit, length in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
         if seconds >= 2 * length:
             return f"{seconds / length:.3g} {unit}"
-    return f"{seconds:.2g} s"
+    return f"{seconds:.3g} s"
 
 
 def _costs_by(
