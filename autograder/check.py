@@ -1,13 +1,16 @@
 """`check(function)`: what a notebook calls under each exercise."""
 
 import inspect
+import linecache
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from autograder.exercise import PUBLIC_SEED, Exercise
 from autograder.exercises import all_exercises
 from autograder.probes import default_settings, run_probe
-from autograder.report import Report
+from autograder.report import Report, fingerprint
 
 
 def check(function: Callable) -> Report:
@@ -16,7 +19,8 @@ def check(function: Callable) -> Report:
     Works without solutions/. Raises ValueError if it belongs to no exercise.
     """
     caller = inspect.currentframe().f_back
-    return check_exercise(_exercise_of(function, caller.f_globals), function)
+    report = check_exercise(_exercise_of(function, caller.f_globals), function)
+    return replace(report, checked=_cell_of(function))
 
 
 @default_settings()
@@ -34,6 +38,16 @@ def check_exercise(exercise: Exercise, function: Callable) -> Report:
     cases = exercise.draw_cases(PUBLIC_SEED)
     answers, printed = run_probe(exercise, function, cases)
     return judge(exercise, cases, answers, expected, mistakes, printed)
+
+
+def _cell_of(function: Callable) -> str:
+    """The fingerprint of the cell that defines the function; empty where it is not known."""
+    code = getattr(function, "__code__", None)
+    if code is None or Path(code.co_filename).exists():
+        return ""
+    text = "".join(linecache.getlines(code.co_filename))
+    # IPython keeps a magic as the call that it stands for: the saved cell has another text.
+    return fingerprint(text) if text and "get_ipython()" not in text else ""
 
 
 def _exercise_of(function: Any, namespace: dict[str, Any]) -> Exercise:

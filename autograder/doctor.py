@@ -188,12 +188,13 @@ def _extensions() -> Finding:
 
 
 def _memory() -> Finding:
-    psutil = _load("psutil")
+    psutil, machine = _load("psutil"), _load("course.machine")
     if isinstance(psutil, str):
         return Finding("Memory", "warn", psutil, SET_UP)
-    memory = psutil.virtual_memory()
-    found = f"{memory.total / 1e9:.1f} GB, {memory.available / 1e9:.1f} GB of it free"
-    if memory.total < MEMORY:
+    memory = machine.usable_memory()
+    free = min(psutil.virtual_memory().available, memory)
+    found = f"{memory / 1e9:.1f} GB, {free / 1e9:.1f} GB of it free"
+    if memory < MEMORY:
         fix = f"Use a machine with {MEMORY / 1e9:.0f} GB, or give this container as much."
         return Finding("Memory", "missing", found, fix)
     return Finding("Memory", "ok", found)

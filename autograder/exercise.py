@@ -38,7 +38,8 @@ class Raised:
         return (self.kind, self.message) == (NotImplementedError.__name__, "")
 
     def __str__(self) -> str:
-        text = self.message if self.kind == AnswerError.__name__ else f"{self.kind}: {self.message}"
+        named = () if self.kind == AnswerError.__name__ else (self.kind,)
+        text = ": ".join(part for part in (*named, self.message) if part)
         return f"{text} ({self.where})" if self.where else text
 
 
@@ -143,10 +144,11 @@ def difference(name: str, actual: Tensor, expected: Tensor) -> str | None:
     share = wrong.double().mean().item()
     # Beside numbers of ordinary size, the rounding of a zero is shown as 0.
     right = expected[index].item() if expected[index].abs() > 1e-12 * expected.abs().max() else 0.0
-    text = (
-        f"{name}{list(index)} is {actual[index].item():.6g}, "
-        f"expected {right:.6g}; {share:.0%} of the entries are wrong"
-    )
+    at = list(index) if index else ""
+    text = f"{name}{at} is {actual[index].item():.6g}, expected {right:.6g}"
+    if actual.numel() == 1:
+        return text
+    text += f"; {share:.0%} of the entries are wrong"
     if nans := actual.isnan().double().mean().item():
         text += f", {nans:.0%} are NaN"
     return text

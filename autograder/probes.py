@@ -13,6 +13,9 @@ from torch import Tensor
 from autograder.exercise import Answer, AnswerError, Exercise, Inputs, Raised
 from course.measure import count_cost, one_thread
 
+_TRACE_OF_TORCH = "\nException raised from "
+"""What begins the list of torch's own C++ frames in some of its messages."""
+
 
 def as_tensor(value: Any, name: str = "output") -> Tensor:
     """The value if it is a tensor; AnswerError, which the student reads, if it is not."""
@@ -139,5 +142,6 @@ def run_probe(
                 answer = exercise.probe(function, **_copy(inputs))
                 answers[name] = {key: tensor.detach() for key, tensor in answer.items()}
             except Exception as error:
-                answers[name] = Raised(type(error).__name__, str(error), _line_of(error, function))
+                message = str(error).partition(_TRACE_OF_TORCH)[0]
+                answers[name] = Raised(type(error).__name__, message, _line_of(error, function))
     return answers, printed.getvalue()

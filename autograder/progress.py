@@ -7,7 +7,7 @@ reader's folder holds, nothing raises: a notebook that is missing or damaged is 
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
@@ -18,7 +18,7 @@ from urllib.parse import quote
 from rich.console import Console
 from rich.table import Table
 
-from autograder.report import MIMETYPE
+from autograder.report import MIMETYPE, fingerprint
 
 # What the course teaches, whether it is written yet or not: folder, title, in one sentence.
 PLAN = (
@@ -71,13 +71,15 @@ State = Literal["coming", "missing", "damaged", "here"]
 class Exercise:
     """One exercise as a saved notebook shows it.
 
-    earned: None where no check was run. place: the id of the cell with its heading.
+    earned: None where no check was run of the code as it is. changed: one was, of other code.
+    place: the id of the cell with its heading.
     """
 
     name: str
     points: float
     earned: float | None
     place: str
+    changed: bool = False
 
     @property
     def solved(self) -> bool:
@@ -108,7 +110,7 @@ class Progress:
     @property
     def begun(self) -> bool:
         """Some check was run and saved."""
-        return any(exercise.earned is not None for exercise in self.exercises)
+        return any(e.earned is not None or e.changed for e in self.exercises)
 
     @property
     def next_exercise(self) -> Exercise | None:
@@ -117,7 +119,7 @@ class Progress:
 
     @property
     def earned(self) -> float:
-        """The points of all checks that were run."""
+        """The points of all checks that were run of the code as it is."""
         return sum(exercise.earned or 0 for exercise in self.exercises)
 
     @property
@@ -137,7 +139,10 @@ class Progress:
             return "not begun: no check has been run and saved"
         solved = sum(exercise.solved for exercise in self.exercises)
         number = len(self.exercises)
-        return f"{self.earned:g} of {self.points:g} points, {solved} of {number} exercises solved"
+        text = f"{self.earned:g} of {self.points:g} points, {solved} of {number} exercises solved"
+        if changed := [e.name for e in self.exercises if e.changed]:
+            text += f"; changed since the check: {', '.join(changed)}"
+        return text
 
 
 def read_progress(folder: Path) -> tuple[Progress, ...]:
@@ -176,7 +181,8 @@ def _first(pattern: str, text: str) -> str:
     return found[1].strip() if found else ""
 
 
-def _exercises(cells: Iterable[tuple[str, str, dict]]) -> Iterator[Exercise]:
+def _exercises(cells: Sequence[tuple[str, str, dict]]) -> Iterator[Exercise]:
+    codes = {fingerprint(source) for kind, source, _ in cells if kind == "code"}
     place = ""
     for kind, source, cell in cells:
         if kind == "markdown" and _first(r"^(#+ )", source):
@@ -184,12 +190,15 @@ def _exercises(cells: Iterable[tuple[str, str, dict]]) -> Iterator[Exercise]:
         graded = cell["metadata"].get("nbgrader", {})
         if kind == "code" and graded.get("grade"):
             name = graded["grade_id"].removeprefix("check_")
-            yield Exercise(name, _number(graded["points"]), _earned(cell["outputs"]), place)
+            report = _report(cell["outputs"])
+            changed = bool(report and report.get("checked")) and report["checked"] not in codes
+            earned = _number(report["points"]) if report and not changed else None
+            yield Exercise(name, _number(graded["points"]), earned, place, changed)
 
 
-def _earned(outputs: list[dict]) -> float | None:
+def _report(outputs: list[dict]) -> dict | None:
     reports = [output["data"][MIMETYPE] for output in outputs if MIMETYPE in output.get("data", {})]
-    return _number(reports[-1]["points"]) if reports else None
+    return reports[-1] if reports else None
 
 
 def _number(value: object) -> float:
@@ -219,8 +228,9 @@ class CourseMap:
         rows = "".join(_row(progress) for progress in self.course)
         return (
             f"<p>{self._advice()}</p><table><thead>{head}</thead><tbody>{rows}</tbody></table>"
-            f"<p>As your notebooks were saved at {self.made:%H:%M on %d %B %Y}. Written "
-            "answers are graded by a person and not counted.</p>"
+            f"<p>As your notebooks were saved at {self.made:%H:%M on %d %B %Y}. Code that was "
+            "changed after its check does not count until it is checked again. Written answers are "
+            "graded by a person and not counted.</p>"
         )
 
     def _advice(self) -> str:

@@ -1,11 +1,17 @@
 """What a student reads after a check: HTML for the notebook, the points as plain text."""
 
+import hashlib
 from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
 
 MIMETYPE = "application/vnd.efficient-transformers.report+json"
 _PRINTED_LIMIT = 1000
+
+
+def fingerprint(code: str) -> str:
+    """A short digest of a cell's code, the same after it is saved."""
+    return hashlib.sha256(code.strip().encode(errors="replace")).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,7 @@ class Report:
     """The result of one exercise. Its plain text is the points, which nbgrader reads.
 
     note: why there is nothing to judge. mistake, explanation: a recognised mistake.
+    checked: the fingerprint of the cell whose function was checked, empty where it is not known.
     """
 
     exercise: str
@@ -35,6 +42,7 @@ class Report:
     explanation: str = ""
     printed: str = ""
     note: str = ""
+    checked: str = ""
 
     @property
     def points(self) -> int:

@@ -26,7 +26,7 @@ def test_a_newcomer_sees_what_a_check_says_and_what_validate_lists(lab, page):
     open_notebook(page, lab.address, f"release/{NOTEBOOK}/{NOTEBOOK}.ipynb")
     run_cell(page, cell_with(page, "from autograder.check import check"))
 
-    untouched = cell_with(page, "check(softmax_attention)")
+    untouched = cell_with(page, "class Untouched")
     run_cell(page, untouched)
     points = EXERCISES["softmax_attention"].points
     expect(untouched).to_contain_text(f"softmax_attention: 0 of {points} points")

@@ -3,6 +3,7 @@
 import inspect
 import json
 import re
+import symtable
 from importlib import import_module
 
 import jupytext
@@ -85,6 +86,12 @@ class TestCommitted:
             assert check.metadata.nbgrader.locked
             assert not check.metadata.editable
 
+    def test_only_its_own_cell_defines_an_exercise(self, rebuilt, topic, name):
+        for cell in nbformat.read(release_path(name), as_version=4).cells:
+            if cell.cell_type == "code":
+                own = cell.metadata.get("nbgrader", {}).get("grade_id")
+                assert names_bound(cell.source) & set(exercises_of(topic)) <= {own}
+
     def test_nothing_of_a_solution_a_mistake_or_an_answer_is_readable(self, rebuilt, topic, name):
         released = squeeze("\n".join(c.source for c in nbformat.read(release_path(name), 4).cells))
         solutions = import_module(f"solutions.{topic}")
@@ -107,6 +114,11 @@ class TestCommitted:
     ):
         text = source_path(name).read_text()
         assert jupytext.writes(jupytext.reads(text, fmt="md"), fmt="md") == text
+
+
+def names_bound(code):
+    symbols = symtable.symtable(code, "cell", "exec").get_symbols()
+    return {s.get_name() for s in symbols if s.is_assigned() or s.is_imported()}
 
 
 def squeeze(text):

@@ -153,6 +153,16 @@ def test_reports_never_exceed_the_points_nor_fall_below_zero():
         assert 0 <= report.points <= report.max_points == exercise.points
 
 
+def test_of_an_error_inside_torch_the_message_is_told_and_not_the_trace():
+    def elu_feature_map(x):
+        return x[:0].unflatten(0, (0, -1))
+
+    complaint = check(elu_feature_map).lines[0].complaint
+    assert "cannot reshape tensor of 0 elements" in complaint
+    assert complaint.endswith("return x[:0].unflatten(0, (0, -1)))")
+    assert "frame #" not in complaint
+
+
 def test_half_a_function_earns_what_it_does():
     def performer_attention(q, k, v, projection, causal=False):
         if causal:

@@ -47,6 +47,11 @@ def test_the_message_names_the_first_wrong_entry_both_values_and_the_share_of_na
     assert "10% of the entries are wrong, 10% are NaN" in text
 
 
+def test_of_a_single_number_neither_an_index_nor_a_share_is_told():
+    text = difference("exponent", torch.tensor(1.5), torch.tensor(2.0))
+    assert text == "exponent is 1.5, expected 2"
+
+
 def test_shape_and_dtype_are_told_before_numbers():
     assert "shape (5, 8), expected (8, 5)" in difference("output", TRUTH.T, TRUTH)
     assert "dtype torch.int64" in difference("output", TRUTH.long(), TRUTH)

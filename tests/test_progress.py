@@ -2,9 +2,11 @@
 
 import json
 import re
+from dataclasses import replace
 
 import nbformat
 import pytest
+from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from typer.testing import CliRunner
 
@@ -12,7 +14,7 @@ from autograder.build import COURSE, write_start_page
 from autograder.cli import app
 from autograder.exercises import NOTEBOOKS, exercises_of
 from autograder.progress import PLAN, CourseMap, read_progress, where_to_go_on
-from autograder.report import MIMETYPE, Line, Report
+from autograder.report import MIMETYPE, Line, Report, fingerprint
 
 FOUNDATIONS, SPARSE, LINEAR = (name for name, _, _ in PLAN[:3])
 
@@ -22,13 +24,14 @@ def report(name, earned, points):
     return Report(name, lines)
 
 
-def check_cell(name, points, earned=None):
-    """The cell of a check of `points`; earned: None where it was not run."""
+def check_cell(name, points, earned=None, code=""):
+    """The cell of a check of `points`; earned: None where it was not run; code: what it checked."""
     kind = {"grade": True, "locked": True, "solution": False, "task": False}
     fields = {"grade_id": f"check_{name}", "points": points, "schema_version": 3} | kind
     outputs = []
     if earned is not None:
-        data = report(name, earned, points)._repr_mimebundle_()
+        checked = replace(report(name, earned, points), checked=code and fingerprint(code))
+        data = checked._repr_mimebundle_()
         outputs.append(new_output("execute_result", data))
     return new_code_cell(f"check({name})", metadata={"nbgrader": fields}, outputs=outputs)
 
@@ -77,6 +80,51 @@ def test_the_last_report_of_a_cell_counts(tmp_path):
     cell.outputs += check_cell("first", 3, earned=1).outputs
     save(tmp_path, LINEAR, cell)
     assert progress_in(tmp_path).earned == 1
+
+
+CODE = "def first(x):\n    return x"
+
+
+def test_code_that_was_changed_after_its_check_is_not_solved(tmp_path):
+    check = check_cell("first", 3, earned=3, code=CODE)
+    save(tmp_path, LINEAR, new_code_cell(CODE + "\n"), check)
+    assert progress_in(tmp_path).summary() == "3 of 3 points, 1 of 1 exercises solved"
+
+    save(tmp_path, LINEAR, new_code_cell(CODE + " + 1"), check)
+    changed = progress_in(tmp_path)
+    assert changed.begun
+    assert changed.next_exercise.name == "first"
+    assert changed.summary() == (
+        "0 of 3 points, 0 of 1 exercises solved; changed since the check: first"
+    )
+
+
+SOLVED = "import torch\ndef elu_feature_map(x):\n    return torch.nn.functional.elu(x) + 1"
+CELLS = {
+    "as it is": SOLVED,
+    "with empty lines around it": f"\n\n{SOLVED}\n\n",
+    "with a magic": f"%pwd\n{SOLVED}",
+    "timed": f"%%time\n{SOLVED}",
+}
+
+
+def test_a_check_that_was_run_in_a_notebook_counts_as_long_as_the_code_stays(tmp_path):
+    start = new_code_cell("from autograder.check import check")
+    cells = [
+        cell
+        for source in CELLS.values()
+        for cell in (new_code_cell(source), check_cell("elu_feature_map", 3))
+    ]
+    notebook = new_notebook(cells=[start, *cells])
+    NotebookClient(notebook, extra_arguments=["--IPKernelApp.log_level=ERROR"]).execute()
+    save(tmp_path, LINEAR, *notebook.cells)
+    assert [e.solved for e in progress_in(tmp_path).exercises] == [True] * len(CELLS)
+
+    for cell in notebook.cells:
+        cell.source = cell.source.replace("+ 1", "+ 2")
+    save(tmp_path, LINEAR, *notebook.cells)
+    # Of a cell with a magic it is not known.
+    assert [e.changed for e in progress_in(tmp_path).exercises] == [True, True, False, False]
 
 
 def test_a_solved_notebook_has_no_next_exercise(tmp_path):
@@ -132,6 +180,9 @@ DAMAGE = {
     "points that are no number": set_points(float("nan")),
     "points below zero": set_points(-1),
     "no points": set_points(None),
+    "a fingerprint that is none": spoilt(
+        lambda notebook: notebook["cells"][2]["outputs"][0]["data"][MIMETYPE].update(checked=[1])
+    ),
 }
 
 

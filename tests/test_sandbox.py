@@ -144,12 +144,8 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     paths += [project / "solutions" / "linear_attention.py"]
     paths += [project / name for name in ("tests", "course/source", ".git")]
     paths += [project / "autograder" / name for name in ("recorded", "grading", "judge.py")]
-    hidden = [
-        "solutions.linear_attention",
-        "autograder.judge",
-        "autograder.answers",
-        "autograder.grading",
-    ]
+    hidden = [f"autograder.{name}" for name in ("judge", "answers", "grading")]
+    hidden += ["solutions.linear_attention"]
     with socket.create_server(("127.0.0.1", 0)) as server:
         prepare = PREPARE.format(
             calls=CALLS[platform.machine()],
@@ -395,11 +391,8 @@ def test_only_an_explicit_setting_runs_without_a_sandbox_and_the_page_says_so(tm
     assert said(cell).strip() == "42"
 
 
+@pytest.mark.usefixtures("no_bubblewrap")
 def test_a_bubblewrap_that_fails_is_reported_with_its_own_words(monkeypatch):
     monkeypatch.setattr(sandbox, "_candidates", lambda: [shutil.which("false")])
-    find_bubblewrap.cache_clear()
-    try:
-        with pytest.raises(SandboxError, match=r"cannot isolate.*false.*Allow user namespaces"):
-            find_bubblewrap()
-    finally:
-        find_bubblewrap.cache_clear()
+    with pytest.raises(SandboxError, match=r"cannot isolate.*false.*Allow user namespaces"):
+        find_bubblewrap()

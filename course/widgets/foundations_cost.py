@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-import psutil
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 from torch import Tensor
 
+from course.machine import usable_memory
 from course.measure import count_cost, fastest_seconds, flops_a_second, one_thread
 from course.measure import scaling_exponent as true_exponent
 from course.specifications.foundations import attention_query_by_query, count_attention
@@ -158,7 +158,7 @@ def growth(
 # --- attention_costs ------------------------------------------------------------------------------
 
 COST_SIZES = [2**exponent for exponent in range(8, 21)]
-_HERE = float(psutil.virtual_memory().total)
+_HERE = float(usable_memory())
 HERE = f"this machine ({_HERE / 1e9:.0f} GB)"
 MEMORIES = {"a 24 GB card": 24e9, "an 80 GB card": 80e9, HERE: _HERE}
 
@@ -211,6 +211,7 @@ class AttentionCosts(Exhibit):
             flops = seconds * flops_a_second()
             work.axhline(flops, color=GREY, lw=1, ls=":")
             work.text(COST_SIZES[0], flops, f"1 {words} here", va="bottom")
+        work.margins(y=0.12)  # so that no text reaches the title
         memory.set_title("Inputs and score matrices")
         work.set_title("The two matrix products")
         for axes in (memory, work):
@@ -223,7 +224,7 @@ def duration(seconds: float) -> str:
     for unit, length in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
         if seconds >= 2 * length:
             return f"{seconds / length:.3g} {unit}"
-    return f"{seconds:.2g} s"
+    return f"{seconds:.3g} s"
 
 
 def _costs_by(

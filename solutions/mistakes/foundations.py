@@ -30,6 +30,15 @@ def no_scale(q, k, v, mask=None, causal=False):
 
 @mistake(
     right.softmax_attention,
+    "The scores are not divided by √d: they spread the more, the wider the heads, and the softmax "
+    "leans to one key. Nor are masks used yet.",
+)
+def no_scale_and_no_masks(q, k, v, mask=None, causal=False):
+    return right.softmax_attention(q * q.shape[-1] ** 0.5, k, v)
+
+
+@mistake(
+    right.softmax_attention,
     "The scores are divided by d, not by √d. Their spread then falls as d grows, and the weights "
     "become nearly equal.",
 )
@@ -214,6 +223,16 @@ def heads_split_without_transpose(x, w_q, w_k, w_v, w_o, num_heads, causal=False
     n = x.shape[-2]
     q, k, v = ((x @ w.mT).reshape(*x.shape[:-2], num_heads, n, -1) for w in (w_q, w_k, w_v))
     return _merge(right.softmax_attention(q, k, v, causal=causal)) @ w_o.mT
+
+
+@mistake(
+    right.multi_head_attention,
+    "The last dimension is split into (heads, d), and heads and tokens are not swapped. Attention "
+    "then runs over the heads of one token, and the tokens never meet: swap the two before it.",
+)
+def heads_attend_to_heads(x, w_q, w_k, w_v, w_o, num_heads, causal=False):
+    q, k, v = ((x @ w.mT).unflatten(-1, (num_heads, -1)) for w in (w_q, w_k, w_v))
+    return right.softmax_attention(q, k, v, causal=causal).flatten(-2) @ w_o.mT
 
 
 @mistake(

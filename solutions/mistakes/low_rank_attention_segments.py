@@ -1,0 +1,133 @@
+"""Wrong versions of segment_means, an exercise of 03_low_rank_attention."""
+
+import torch
+import torch.nn.functional as F
+
+from solutions import low_rank_attention as right
+from solutions.mistakes import mistake
+
+
+@mistake(
+    right.segment_means,
+    "One token of each segment is picked, the others are not looked at. A landmark is the mean of "
+    "its whole segment.",
+)
+def one_token_picked_from_each_segment(x, num_landmarks):
+    length = x.shape[-2] // num_landmarks
+    return x[..., : length * num_landmarks : length, :]
+
+
+@mistake(
+    right.segment_means,
+    "The sequence is filled up with zeros, and the last segment's mean counts them: it is too "
+    "small, and a segment of nothing but filling is 0. Divide by the tokens that are really there.",
+)
+def last_segment_averaged_with_padding(x, num_landmarks):
+    x = F.pad(x, (0, 0, 0, -x.shape[-2] % num_landmarks))
+    return x.unflatten(-2, (num_landmarks, -1)).mean(dim=-2)
+
+
+@mistake(
+    right.segment_means,
+    "The sequence is filled up with zeros at its start, and the first segment's mean counts them. "
+    "Divide by the tokens that are really there.",
+)
+def first_segment_averaged_with_padding(x, num_landmarks):
+    x = F.pad(x, (0, 0, -x.shape[-2] % num_landmarks, 0))
+    return x.unflatten(-2, (num_landmarks, -1)).mean(dim=-2)
+
+
+@mistake(
+    right.segment_means,
+    "The tokens that are left over when n is no multiple belong to no segment. Every token counts: "
+    "make the first segments longer by one.",
+)
+def remainder_dropped(x, num_landmarks):
+    length = x.shape[-2] // num_landmarks
+    whole = x[..., : length * num_landmarks, :]
+    return whole.unflatten(-2, (num_landmarks, length)).mean(dim=-2)
+
+
+@mistake(
+    right.segment_means,
+    "All tokens that are left over go to the last segment, which can be much longer than the "
+    "others. Give one each to the first segments.",
+)
+def remainder_in_the_last_segment(x, num_landmarks):
+    length = x.shape[-2] // num_landmarks
+    start = length * (num_landmarks - 1)
+    first = x[..., :start, :].unflatten(-2, (num_landmarks - 1, length)).mean(dim=-2)
+    return torch.cat([first, x[..., start:, :].mean(dim=-2, keepdim=True)], dim=-2)
+
+
+@mistake(
+    right.segment_means,
+    "The longer segments come last. Many implementations do that, and it works as well; here the "
+    "first segments are the longer ones, as in torch.tensor_split.",
+)
+def longer_segments_last(x, num_landmarks):
+    return right.segment_means(x.flip(-2), num_landmarks).flip(-2)
+
+
+@mistake(
+    right.segment_means,
+    "adaptive_avg_pool1d lets neighbouring segments overlap where n is no multiple: a token at the "
+    "border is counted in both.",
+)
+def segments_that_overlap(x, num_landmarks):
+    channels = x.flatten(0, -3).mT
+    return F.adaptive_avg_pool1d(channels, num_landmarks).mT.unflatten(0, x.shape[:-2])
+
+
+@mistake(
+    right.segment_means,
+    "Token i goes to landmark i mod num_landmarks, so each landmark is a mean over the whole "
+    "sequence. Segments are runs of neighbours: the landmark is the first of the two new "
+    "dimensions, the place in its segment the second.",
+)
+def tokens_dealt_in_turn(x, num_landmarks):
+    return torch.stack(
+        [x[..., j::num_landmarks, :].mean(dim=-2) for j in range(num_landmarks)], dim=-2
+    )
+
+
+@mistake(
+    right.segment_means,
+    "Each segment is divided by the number of landmarks m, as in the paper's equation 16. It holds "
+    "n/m tokens: divide by as many.",
+)
+def divided_by_the_number_of_landmarks(x, num_landmarks):
+    segments = x.tensor_split(num_landmarks, dim=-2)
+    return torch.stack([segment.sum(dim=-2) for segment in segments], dim=-2) / num_landmarks
+
+
+@mistake(right.segment_means, "The tokens of a segment are summed and not divided by their number.")
+def sums_instead_of_means(x, num_landmarks):
+    segments = x.tensor_split(num_landmarks, dim=-2)
+    return torch.stack([segment.sum(dim=-2) for segment in segments], dim=-2)
+
+
+@mistake(
+    right.segment_means,
+    "The result is right, but the segments are averaged one after another, a few operations for "
+    "each. Give them a dimension of their own and take all means at once.",
+)
+def one_segment_after_another(x, num_landmarks):
+    segments = x.tensor_split(num_landmarks, dim=-2)
+    return torch.stack([segment.mean(dim=-2) for segment in segments], dim=-2)
+
+
+@mistake(
+    right.segment_means,
+    "The result is right, but it is a product with a matrix that has a row for each landmark and a "
+    "column for each token, nearly all of them 0.",
+)
+def product_with_a_matrix_of_averages(x, num_landmarks):
+    n = x.shape[-2]
+    length, longer = divmod(n, num_landmarks)
+    token = torch.arange(n, device=x.device)
+    segment = torch.where(
+        token < longer * (length + 1), token // (length + 1), (token - longer) // length
+    )
+    belongs = (segment == torch.arange(num_landmarks, device=x.device)[:, None]).to(x.dtype)
+    return belongs @ x / belongs.sum(dim=-1, keepdim=True)
