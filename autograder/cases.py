@@ -22,6 +22,11 @@ def normal(generator: Generator, *shape: int, scale: float = 1.0) -> Tensor:
     return torch.randn(*shape, generator=generator) * scale
 
 
+def between(generator: Generator, low: int, high: int) -> int:
+    """A whole number from low to high, both included."""
+    return int(torch.randint(low, high + 1, (), generator=generator))
+
+
 def attention_case(
     generator: Generator, n_q: int, n_k: int, d: int, e: int, scale: float = 1.0, **more: object
 ) -> Inputs:

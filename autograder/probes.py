@@ -5,6 +5,7 @@ import io
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
+from numbers import Real
 from typing import Any
 
 import torch
@@ -26,6 +27,15 @@ def as_tensor(value: Any, name: str = "output") -> Tensor:
         kind = "tuple" if isinstance(value, tuple) else type(value).__name__
         raise AnswerError(f"the {name} is a {kind}, expected a tensor")
     return value
+
+
+def as_number(value: Any, name: str, dtype: torch.dtype = torch.float64) -> Tensor:
+    """A number, or a tensor that holds one, as a tensor; AnswerError if it is neither."""
+    if isinstance(value, Tensor) and value.numel() == 1:
+        value = value.item()
+    if not isinstance(value, Real):
+        raise AnswerError(f"the {name} is a {type(value).__name__}, expected a number")
+    return torch.tensor(float(value), dtype=dtype)
 
 
 def with_gradients(

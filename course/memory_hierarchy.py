@@ -14,6 +14,7 @@ import numpy as np
 import psutil
 import torch
 
+from course.machine import usable_memory
 from course.measure import one_thread
 
 LINE = 64
@@ -190,7 +191,7 @@ def read_bandwidth(numbers: torch.Tensor) -> float:
 
 def working_sets() -> list[int]:
     """Bytes from 4 KiB to 256 MiB, or to an eighth of the free memory: two sizes an octave."""
-    largest = min(_LARGEST, psutil.virtual_memory().available // 8)
+    largest = min(_LARGEST, psutil.virtual_memory().available // 8, usable_memory() // 8)
     halves = range(2 * 12, int(2 * math.log2(largest)) + 1)
     return [int(2 ** (half / 2)) // LINE * LINE for half in halves]
 

@@ -1,26 +1,15 @@
 """The exercises of 00_foundations on cost and its growth."""
 
 from collections.abc import Callable
-from numbers import Real
-from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
 from autograder.cases import normal
 from autograder.exercise import Answer, AnswerError, Exercise, Inputs, Property
+from autograder.probes import as_number
 from autograder.properties import matches
 from course.specifications.foundations import count_attention
-
-
-def _number(value: Any, name: str, dtype: torch.dtype) -> Tensor:
-    """A number, or a tensor that holds one, as a tensor; AnswerError if it is neither."""
-    if isinstance(value, Tensor) and value.numel() == 1:
-        value = value.item()
-    if not isinstance(value, Real):
-        raise AnswerError(f"the {name} is a {type(value).__name__}, expected a number")
-    return torch.tensor(float(value), dtype=dtype)
-
 
 # --- attention_cost ------------------------------------------------------------------------------
 
@@ -56,7 +45,7 @@ def _cost_probe(function: Callable, **sizes: int) -> Answer:
         raise AnswerError("return three numbers: FLOPs, score-matrix bytes, input bytes")
     # float64 holds every whole number up to 2⁵³.
     return {
-        name: _number(value, words, torch.float64)
+        name: as_number(value, words, torch.float64)
         for (name, words), value in zip(COSTS.items(), returned, strict=True)
     }
 
@@ -107,7 +96,7 @@ def _exponent_cases(generator: Generator) -> dict[str, Inputs]:
 
 
 def _exponent_probe(function: Callable, sizes: list[int], costs: Tensor) -> Answer:
-    return {"exponent": _number(function(sizes, costs.tolist()), "exponent", costs.dtype)}
+    return {"exponent": as_number(function(sizes, costs.tolist()), "exponent", costs.dtype)}
 
 
 EXPONENT = Exercise(

@@ -9,12 +9,11 @@ from torch import Generator, Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from autograder.cases import in_float64, normal
+from autograder.cases import between, in_float64, normal
 from autograder.exercise import Answer, Exercise, Inputs, Property
 from autograder.exercises.hardware_aware_attention_cost import INTENSITY, ROOFLINE, TRAFFIC
 from autograder.exercises.hardware_aware_attention_kernels import KERNELS
 from autograder.exercises.hardware_aware_attention_tiles import BACKWARD, TILED
-from autograder.exercises.sparse_attention_masks import between
 from autograder.probes import as_tensor
 from autograder.properties import matches
 

@@ -2,15 +2,14 @@
 
 import math
 from collections.abc import Callable
-from numbers import Real
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
-from autograder.exercise import Answer, AnswerError, Exercise, Inputs, Property
-from autograder.exercises.sparse_attention_masks import between
-from autograder.probes import as_tensor
+from autograder.cases import between
+from autograder.exercise import Answer, Exercise, Inputs, Property
+from autograder.probes import as_number, as_tensor
 from autograder.properties import matches
 from course.specifications.hardware_aware_attention import attention_with_counted_traffic
 
@@ -21,16 +20,6 @@ def _power_of_10(generator: Generator, low: float, high: float, *shape: int) -> 
     return 10 ** (low + (high - low) * drawn)
 
 
-def _number(value: Any, name: str) -> Tensor:
-    """A number, or a tensor that holds one, in float64; AnswerError if it is neither."""
-    if isinstance(value, Tensor) and value.numel() == 1:
-        value = value.item()
-    if not isinstance(value, Real):
-        raise AnswerError(f"the {name} is a {type(value).__name__}, expected a number")
-    # float64 holds every whole number up to 2⁵³.
-    return torch.tensor(float(value), dtype=torch.float64)
-
-
 def _plain(x: Tensor) -> Tensor | float:
     """What a function is given for x: a plain number, where x holds but one."""
     return x if x.dim() else x.item()
@@ -38,7 +27,7 @@ def _plain(x: Tensor) -> Tensor | float:
 
 def _like(x: Tensor, value: Any, name: str) -> Tensor:
     """The value that a function gave for x: a tensor for a tensor, a number for a number."""
-    return as_tensor(value, name) if x.dim() else _number(value, name)
+    return as_tensor(value, name) if x.dim() else as_number(value, name)
 
 
 # --- arithmetic_intensity ------------------------------------------------------------------------
@@ -187,7 +176,7 @@ def _traffic_probe(
         if not refused:
             raise
         value, value_errors = math.nan, 1.0
-    return {"elements": _number(value, "traffic"), "value_errors": torch.tensor(value_errors)}
+    return {"elements": as_number(value, "traffic"), "value_errors": torch.tensor(value_errors)}
 
 
 def _is_counted(title: str, points: int, cases: tuple[str, ...]) -> Property:

@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from autograder.cases import GRADIENTS, attention_case, in_float64
+from autograder.cases import GRADIENTS, attention_case, between, in_float64
 from autograder.exercise import Answer, AnswerError, Exercise, Inputs, Property
-from autograder.exercises.sparse_attention_masks import between
 from autograder.probes import as_tensor, cost_over_sizes
 from autograder.properties import cost_grows_at_most, matches
 from course.specifications.hardware_aware_attention import attention_and_logsumexp

@@ -11,6 +11,7 @@ from autograder.cases import (
     GRADIENTS,
     NO_MATRIX,
     attention_case,
+    between,
     cost_case,
     cost_tensors,
     in_float64,
@@ -24,7 +25,6 @@ from autograder.exercises.sparse_attention_masks import (
     REACHABILITY,
     STRIDED_MASK,
     WINDOW_MASK,
-    between,
 )
 from autograder.probes import cost_over_sizes, with_gradients
 from autograder.properties import cost_grows_at_most, matches

@@ -6,8 +6,9 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
+from autograder.cases import between
 from autograder.exercise import Answer, Exercise, Inputs, Property
-from autograder.exercises.sparse_attention_masks import as_numbers, between, other_shape
+from autograder.exercises.sparse_attention_masks import as_numbers, other_shape
 from autograder.properties import are_equal
 
 DRAWS = 200

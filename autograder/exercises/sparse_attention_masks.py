@@ -5,13 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
+from autograder.cases import between
 from autograder.exercise import Answer, AnswerError, Exercise, Inputs, Property
 from autograder.probes import as_tensor
-
-
-def between(generator: Generator, low: int, high: int) -> int:
-    """A whole number from low to high, both included."""
-    return int(torch.randint(low, high + 1, (), generator=generator))
 
 
 def as_numbers(value: object) -> Tensor:
