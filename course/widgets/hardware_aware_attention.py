@@ -10,6 +10,7 @@ from course.widgets.hardware_aware_attention_hierarchy import (
     hierarchy_table,
     memory_hierarchy,
 )
+from course.widgets.hardware_aware_attention_kernels import FLASH, HERE, STANDARD, roofs
 from course.widgets.hardware_aware_attention_online import online_softmax_steps
 from course.widgets.hardware_aware_attention_roofline import roofline_explorer, roofline_points
 from course.widgets.hardware_aware_attention_tiles import tile_player, tile_step
@@ -17,6 +18,9 @@ from course.widgets.hardware_aware_attention_touched import tiles_touched, tiles
 from course.widgets.hardware_aware_attention_traffic import traffic_against_sram
 
 __all__ = [
+    "FLASH",
+    "HERE",
+    "STANDARD",
     "compiled_kernel",
     "hierarchy_here",
     "hierarchy_table",
@@ -24,6 +28,7 @@ __all__ = [
     "online_softmax_steps",
     "roofline_explorer",
     "roofline_points",
+    "roofs",
     "tile_player",
     "tile_step",
     "tiles_touched",

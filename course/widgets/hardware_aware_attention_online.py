@@ -109,7 +109,7 @@ class OnlineSoftmax(Exhibit):
             label="running maximum m",
         )
         numbers.set(title="A row, block by block", xlabel="column", ylabel="x")
-        numbers.set_ylim(self.row.min() - 0.5, self.row.max() + 2.2)
+        numbers.set_ylim(self.row.min() - 0.5, self.row.max() + 3.5)
         numbers.legend(loc="upper left")
 
         steps = range(1, BLOCKS + 1)
@@ -129,7 +129,7 @@ class OnlineSoftmax(Exhibit):
                 )
         top = max(block.unscaled for block in self.blocks)
         sums.set(title="The running sum", xlabel="blocks seen", ylabel="Σ exp(x − m)")
-        sums.set(ylim=(-0.2 * top, 1.1 * top), xticks=list(steps))
+        sums.set(ylim=(-0.2 * top, 1.45 * top), xticks=list(steps))
         sums.legend(loc="upper left")
 
         weights.plot(columns, self.row.double().softmax(dim=-1), label="softmax", **TRUTH)
@@ -141,6 +141,7 @@ class OnlineSoftmax(Exhibit):
         for axes in (numbers, weights):
             axes.set_xticks([edge + 0.5 for edge in edges])
         weights.set(title="The weights", xlabel="column", ylabel="weight")
+        weights.set_ylim(top=1.3 * weights.get_ylim()[1])
         weights.legend(loc="upper left")
         return figure
 
