@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from course.reader import NotHereError
+
 __all__ = ["DEVICE", "HAS_TRITON", "MISSING", "MissingKernel", "tl", "triton"]
 
 MISSING = (
@@ -31,8 +33,8 @@ class MissingKernel:
         self.__name__ = function.__name__
 
     def __getitem__(self, grid: Any) -> Callable:
-        """Raise RuntimeError, which says what to do."""
-        raise RuntimeError(MISSING)
+        """Raise NotHereError, which says what to do."""
+        raise NotHereError(MISSING)
 
 
 class _Missing:

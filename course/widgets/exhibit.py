@@ -15,6 +15,7 @@ from ipywidgets import HTML, HBox, Layout, ValueWidget, VBox
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from course.reader import is_unsolved
 from course.widgets.style import VERMILLION, WIDTH_PX, to_png
 
 _STILL_SECONDS = 0.1
@@ -33,9 +34,9 @@ def run(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return function(*arguments)
-    except NotImplementedError:
-        raise ReaderError(f"{name} is not solved yet.") from None
     except Exception as error:
+        if is_unsolved(error):
+            raise ReaderError(f"{name} is not solved yet.") from None
         reason = str(error).strip().partition("\n")[0]
         raise ReaderError(f"{name} raised {type(error).__name__}: {reason}.") from error
 

@@ -157,7 +157,7 @@ def bytes_words(size: float) -> str:
     return EngFormatter(places=None, sep=" ")(float(f"{size:.3g}")) + "B"
 
 
-def _number(name: str, function: Callable[..., Any], *arguments: Any) -> float:
+def positive_number(name: str, function: Callable[..., Any], *arguments: Any) -> float:
     """What the reader's function returns, if it is a number above 0. Raises ReaderError."""
     value = run(name, function, *arguments)
     try:
@@ -188,7 +188,7 @@ def roofline_points(
     problems: list[str] = []
     mine_roof = _mine_roof(roofline, roof, problems)
     try:
-        intensity = _number("arithmetic_intensity", arithmetic_intensity, 6.0, 3.0)
+        intensity = positive_number("arithmetic_intensity", arithmetic_intensity, 6.0, 3.0)
         if abs(intensity - 2) > 1e-6:
             problems.append(f"arithmetic_intensity gives {intensity:.3g} for 6 FLOPs and 3 bytes.")
     except ReaderError as error:
@@ -203,15 +203,17 @@ def roofline_points(
             true_intensity = flops / moved[algorithm]
             attention[algorithm] = Point(true_intensity, attainable(true_intensity, roof))
             try:
-                traffic = _number("attention_hbm_traffic", attention_hbm_traffic, *sizes)
+                traffic = positive_number("attention_hbm_traffic", attention_hbm_traffic, *sizes)
                 if abs(traffic / elements - 1) > 1e-9:
                     problems.append(
                         f"attention_hbm_traffic says {traffic:,.0f} elements for {algorithm} "
                         f"attention at n = {n}, d = {d} and {sizes[2]:,} elements of SRAM; added "
                         f"up, {elements:,} are moved."
                     )
-                x = _number("arithmetic_intensity", arithmetic_intensity, flops, size * traffic)
-                y = _number("roofline", roofline, x, roof.peak_flops, roof.bandwidth)
+                x = positive_number(
+                    "arithmetic_intensity", arithmetic_intensity, flops, size * traffic
+                )
+                y = positive_number("roofline", roofline, x, roof.peak_flops, roof.bandwidth)
                 mine[algorithm] = Point(x, y)
             except ReaderError as error:
                 note(problems, error)
@@ -236,7 +238,7 @@ def _mine_roof(roofline: Callable[..., Any], roof: Roof, problems: list[str]) ->
     """The reader's roof at `intensities`; what is wrong with it goes to `problems`."""
     try:
         mine = [
-            _number("roofline", roofline, i, roof.peak_flops, roof.bandwidth)
+            positive_number("roofline", roofline, i, roof.peak_flops, roof.bandwidth)
             for i in intensities(roof)
         ]
     except ReaderError as error:
