@@ -6,7 +6,7 @@ Import `tl` and `triton` from here: whether a kernel is interpreted is decided w
 import importlib.util
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -25,6 +25,10 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 HAS_TRITON = importlib.util.find_spec("triton") is not None
 
 
+def _not_here(*_: Any, **__: Any) -> NoReturn:
+    raise NotHereError(MISSING)
+
+
 class MissingKernel:
     """What `triton.jit` makes of a kernel where there is no Triton."""
 
@@ -32,9 +36,9 @@ class MissingKernel:
         self.fn = function
         self.__name__ = function.__name__
 
-    def __getitem__(self, grid: Any) -> Callable:
+    def __getitem__(self, grid: Any) -> NoReturn:
         """Raise NotHereError, which says what to do."""
-        raise NotHereError(MISSING)
+        _not_here()
 
 
 class _Missing:
@@ -42,8 +46,8 @@ class _Missing:
 
     jit = MissingKernel
 
-    def __getattr__(self, name: str) -> Any:
-        return None
+    def __getattr__(self, name: str) -> Callable:
+        return _not_here
 
 
 def _mend_the_interpreter() -> None:

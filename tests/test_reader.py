@@ -2,7 +2,7 @@
 
 import pytest
 
-from course.reader import after_solving, table
+from course.reader import NotHereError, after_solving, table
 
 
 def test_an_unsolved_exercise_is_named_instead_of_a_traceback(capsys):
@@ -37,3 +37,17 @@ def test_a_table_has_a_row_for_each_and_rounds_floats():
         "| 64 | 0.123 |",
         "| all | 2 |",
     ]
+
+
+def test_an_unsolved_kernel_is_told_from_one_that_fails(capsys):
+    with after_solving("softmax_kernel"):
+        raise RuntimeError("at 5:4:\n    raise NotImplementedError()\nunsupported")
+    assert "needs your softmax_kernel" in capsys.readouterr().out
+    with pytest.raises(RuntimeError, match="shapes"), after_solving("softmax_kernel"):
+        raise RuntimeError("shapes do not fit")
+
+
+def test_a_kernel_that_cannot_run_here_says_why(capsys):
+    with after_solving("softmax_kernel"):
+        raise NotHereError("no Triton on this machine")
+    assert capsys.readouterr().out == "no Triton on this machine\n"

@@ -109,7 +109,7 @@ class OnlineSoftmax(Exhibit):
             label="running maximum m",
         )
         numbers.set(title="A row, block by block", xlabel="column", ylabel="x")
-        numbers.set_ylim(self.row.min() - 0.5, self.row.max() + 3.5)
+        numbers.set_ylim(self.row.min().item() - 0.5, self.row.max().item() + 3.5)
         numbers.legend(loc="upper left")
 
         steps = range(1, BLOCKS + 1)
