@@ -10,6 +10,7 @@ A source is Jupytext Markdown. Its cells may carry one of these attributes:
 """
 
 import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -152,8 +153,11 @@ def _fill(cell: NotebookNode, mark: _Mark, topic: str, exercises: dict) -> None:
 
 
 def _specifications_with(topic: str, name: str) -> ModuleType:
-    module = import_module(f"course.specifications.{topic}")
-    return module if hasattr(module, name) else import_module(f"{module.__name__}_kernels")
+    module = f"course.specifications.{topic}"
+    kernels = f"{module}_kernels"
+    if not hasattr(import_module(module), name) and importlib.util.find_spec(kernels):
+        module = kernels
+    return import_module(module)
 
 
 def _finish(notebook: NotebookNode) -> None:
