@@ -6,10 +6,13 @@ import sys
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from course.machine_code import TARGETS, CompileError, machine_code
 from course.triton_here import DEVICE, MISSING, tl, triton
 from solutions import hardware_aware_attention_kernels as right
+from solutions.hardware_aware_attention import tiled_attention
 from solutions.hardware_aware_attention_kernels import FlashAttention, flash_attention
 
 
@@ -42,6 +45,18 @@ def test_flash_attention_and_its_gradients_equal_those_of_attention_in_float64(c
     truths = torch.autograd.grad(truth, exact, towards.double())
     for gradient, right_one in zip(gradients, truths, strict=True):
         assert (gradient - right_one).abs().max() < 4 * BOUNDS[dtype]
+
+
+@pytest.mark.parametrize("backend", [SDPBackend.MATH, SDPBackend.FLASH_ATTENTION], ids=str)
+@pytest.mark.parametrize("causal", [False, True])
+def test_tiles_and_kernel_give_what_torchs_backends_give(causal, backend):
+    q, k, v = (x.cpu() for x in inputs(50, 50, 32))
+    with sdpa_kernel(backend):
+        truth = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+    by_tiles, _ = tiled_attention(q, k, v, 16, 16, causal)
+    by_kernel = flash_attention(*(x.to(DEVICE) for x in (q, k, v)), causal)
+    for output in (by_tiles, by_kernel.cpu()):
+        assert torch.allclose(output, truth, rtol=1e-4, atol=1e-5)
 
 
 def test_between_forward_and_backward_one_number_a_query_is_kept():
