@@ -87,10 +87,10 @@ class TestCommitted:
 
     def test_nothing_of_a_solution_a_mistake_or_an_answer_is_readable(self, rebuilt, topic, name):
         released = squeeze("\n".join(c.source for c in nbformat.read(release_path(name), 4).cells))
-        solutions = import_module(f"solutions.{topic}")
         exercises = exercises_of(topic)
         shown = squeeze(inspect.getsource(import_module(f"course.specifications.{topic}")))
         for exercise in exercises.values():
+            solutions = import_module(f"solutions.{exercise.module}")
             full = exercise_source(solutions, exercise.name, set(exercises))
             for secret in lines_between_markers(full):
                 assert squeeze(secret) in shown or squeeze(secret) not in released, secret
