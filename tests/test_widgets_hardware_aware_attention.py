@@ -158,7 +158,7 @@ def test_a_row_says_whether_the_code_holds_and_why_not(monkeypatch):
     monkeypatch.setattr(code, "machine_code", lambda *_, **__: [GOOD, BAD])
     text = widgets.compiled_kernel(flash_attention_kernel, (64, 32), causal=True, d=64).data
     good, bad = text.splitlines()[2:]
-    assert "| 64 × 32 | 141 | 0 | 24,576 | 166,912 | 64 | ✓ yes |" in good
+    assert "| 64\u00a0×\u00a032 | 141 | 0 | 24,576 | 166,912 | 64 | ✓ yes |" in good
     for fault in ("too much shared memory", "registers overflow", "no tensor cores"):
         assert fault in bad
 

@@ -49,7 +49,7 @@ def compiled_kernel(kernel: Any, *tiles: tuple[int, int], causal: bool, d: int) 
             rows.append(
                 [
                     code.target,
-                    f"{block_q} × {block_k}",
+                    f"{block_q}\u00a0×\u00a0{block_k}",
                     code.registers,
                     code.spilled,
                     f"{code.shared_memory:,}",
