@@ -97,8 +97,8 @@ def _complaint(node: ast.AST, known: set[str]) -> str:
         return f"is something that Triton does not know ({type(node).__name__})"
     if isinstance(node, ast.Name) and node.id not in known:
         return (
-            f"uses {node.id}, which is not Triton. A kernel computes with tl alone, from its "
-            "arguments; what other libraries compute earns nothing here"
+            f"uses {node.id}, which is not Triton, and which no line of the kernel computes. A "
+            "kernel computes with tl alone; what other libraries compute earns nothing here"
         )
     if isinstance(node, ast.Attribute | ast.Subscript) and not isinstance(node.ctx, ast.Load):
         return f"writes to {ast.unparse(node)}: store with tl.store"
