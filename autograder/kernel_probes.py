@@ -73,22 +73,22 @@ class Guarded:
     "heads inside" (a view of (batch, n, heads, d)), or "columns apart" (NaN between two columns).
     """
 
-    def __init__(self, x: Tensor, layout: str = "contiguous") -> None:
+    def __init__(self, x: Tensor, layout: str = "contiguous", guard: int = GUARD) -> None:
         from course.triton_here import DEVICE
 
         *outer, n, d = x.shape
         if layout == "contiguous":
-            self.whole = x.new_full((math.prod(outer) * n + GUARD, d), math.nan, device=DEVICE)
-            self.view = self.whole[: len(self.whole) - GUARD].view(*outer, n, d)
+            self.whole = x.new_full((math.prod(outer) * n + guard, d), math.nan, device=DEVICE)
+            self.view = self.whole[: len(self.whole) - guard].view(*outer, n, d)
         elif layout == "rows apart":
-            self.whole = x.new_full((*outer, n + GUARD, d), math.nan, device=DEVICE)
+            self.whole = x.new_full((*outer, n + guard, d), math.nan, device=DEVICE)
             self.view = self.whole[..., :n, :]
         elif layout == "heads inside":
             batch, heads = outer
-            self.whole = x.new_full((batch, n + GUARD, heads, d), math.nan, device=DEVICE)
+            self.whole = x.new_full((batch, n + guard, heads, d), math.nan, device=DEVICE)
             self.view = self.whole[:, :n].transpose(1, 2)
         else:
-            self.whole = x.new_full((*outer, n + GUARD, 2 * d), math.nan, device=DEVICE)
+            self.whole = x.new_full((*outer, n + guard, 2 * d), math.nan, device=DEVICE)
             self.view = self.whole[..., :n, ::2]
         self.view.copy_(x)
 

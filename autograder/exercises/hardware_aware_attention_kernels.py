@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 from autograder.cases import normal
 from autograder.exercise import Answer, Exercise, Inputs, Property
 from autograder.kernel_probes import (
+    GUARD,
     TILES,
     Guarded,
     bad_code,
@@ -25,6 +26,7 @@ from autograder.properties import matches
 
 COMPILED = {"CAUSAL": True, "D": 64, "BLOCK_Q": 64, "BLOCK_K": 32}
 """The constants with which a kernel is compiled for GPUs."""
+OWN_LAYOUTS = ("heads inside", "rows apart", "columns apart", "contiguous")
 NOTHING_OUTSIDE = "writes its own rows, and nothing beyond them"
 GOOD_CODE = "compiles for GPUs: on tensor cores, in registers and shared memory"
 
@@ -67,7 +69,9 @@ def _softmax_probe(function: Callable, x: Tensor) -> Answer:
     from course.specifications.hardware_aware_attention_kernels import launch_softmax
 
     kernel = triton_kernel(function)
-    given, out = (Guarded(matrix.unsqueeze(1), "rows apart") for matrix in (x, nan_like(x)))
+    # The rows of x and of the output lie differently far apart.
+    given = Guarded(x.unsqueeze(1), "rows apart")
+    out = Guarded(nan_like(x).unsqueeze(1), "rows apart", guard=GUARD + 1)
     with interpreted() as products:
         launch_softmax(kernel, given.view[:, 0], out.view[:, 0])
     answer = guarded_answer({"output": out}, products[0])
@@ -141,6 +145,7 @@ def _flash_cases(generator: Generator) -> dict[str, Inputs]:
         "rows apart": case(6, 20, pairs=(2, 2), layout="rows apart"),
         "heads inside": case(6, 20, pairs=(2, 2), layout="heads inside"),
         "columns apart": case(6, 20, pairs=(2, 2), layout="columns apart"),
+        "each its own": case(6, 20, pairs=(2, 2), layout="each its own"),
         "machine code": dict(COMPILED),
     }
 
@@ -152,8 +157,9 @@ def _flash_probe(function: Callable, **inputs: Any) -> Answer:
     if "q" not in inputs:
         return code_answer(kernel, inputs)
     q, k, v, layout = (inputs[name] for name in ("q", "k", "v", "layout"))
-    given = [Guarded(x, layout) for x in (q, k, v)]
-    out = Guarded(nan_like(q), layout)
+    layouts = OWN_LAYOUTS if layout == "each its own" else (layout,) * 4
+    tensors = (q, k, v, nan_like(q))
+    *given, out = (Guarded(x, each) for x, each in zip(tensors, layouts, strict=True))
     lse = Guarded(nan_like(q[..., :1]).float())
     views = [guarded.view for guarded in (*given, out)]
     with interpreted() as products:
@@ -219,7 +225,7 @@ FLASH_ATTENTION = Exercise(
             "output",
             title="any strides",
             points=1,
-            cases=("rows apart", "heads inside", "columns apart"),
+            cases=("rows apart", "heads inside", "columns apart", "each its own"),
         ),
         matches(
             "logsumexp",
@@ -256,6 +262,9 @@ def _backward_cases(generator: Generator) -> dict[str, Inputs]:
         return {"q": q, "k": k, "v": v, "grad_out": grad_out, "causal": False} | more
 
     n = _prime(generator)
+    far = case(5, 20)
+    # All scores near −96: exp(0 − logsumexp) is more than float32 holds.
+    far["q"][..., 0], far["k"][..., 0] = -384, 1
     return {
         "one tile": case(32, 16),
         "whole tiles": case(64, 32),
@@ -264,6 +273,7 @@ def _backward_cases(generator: Generator) -> dict[str, Inputs]:
         "prime": case(n, n),
         "more keys": case(5, 50),
         "more queries": case(40, 7),
+        "far below 0": far,
         "causal": case(64, 64, causal=True),
         "causal, prime": case(n, n, causal=True),
         "causal, more keys": case(21, 40, causal=True),
@@ -327,7 +337,7 @@ def _backward(name: str, names: tuple[str, ...], over: str, products: int) -> Ex
                 *names,
                 title="any number of queries and keys",
                 points=1,
-                cases=("one query", "prime", "more keys", "more queries"),
+                cases=("one query", "prime", "more keys", "more queries", "far below 0"),
             ),
             matches(
                 *names,

@@ -61,11 +61,11 @@ maximum_not_subtracted = _wrong(
     {"x - tl.max(x, axis=0)": "x"},
 )
 
-row_stride_taken_for_the_number_of_columns = _wrong(
+row_stride_of_another_matrix = _wrong(
     softmax_kernel,
-    "row_stride_taken_for_the_number_of_columns",
-    "Row r begins at r times the row stride, x_row, which is not always the number of columns: "
-    "the matrix may be a part of a wider one.",
+    "row_stride_of_another_matrix",
+    "Row r of x begins r · x_row elements on, row r of the output r · out_row. Neither is always "
+    "the number of columns, nor are the two equal: each may be a part of a wider matrix.",
     {"row * x_row": "row * num_columns", "row * out_row": "row * num_columns"},
 )
 
@@ -145,6 +145,29 @@ strides_assumed_contiguous = _wrong(
     "The next key is k_row elements on, not D: that holds for contiguous tensors only, and keys "
     "are often a view of a larger tensor.",
     {"first_key * k_row": "first_key * D", "first_key * v_row": "first_key * D"},
+)
+
+values_walked_with_the_stride_of_the_keys = _wrong(
+    flash_attention_kernel,
+    "values_walked_with_the_stride_of_the_keys",
+    "The next value is v_row elements on, and the next key k_row. The two differ where keys and "
+    "values are views of different tensors.",
+    {"first_key * v_row": "first_key * k_row"},
+)
+
+keys_not_advanced = _wrong(
+    flash_attention_kernel,
+    "keys_not_advanced",
+    "The loop loads the first tile of keys again and again: the one that begins at first_key is "
+    "at k_tile + first_key * k_row.",
+    {"k_tile + first_key * k_row": "k_tile"},
+)
+
+hidden_scores_set_to_0 = _wrong(
+    flash_attention_kernel,
+    "hidden_scores_set_to_0",
+    "A score of 0 is not a weight of 0: exp(0) is 1. Set the scores that are hidden to −∞.",
+    {'tl.where(seen, scores, -float("inf"))': "tl.where(seen, scores, 0.0)"},
 )
 
 scale_inside_the_exponential_twice = _wrong(
@@ -253,6 +276,23 @@ weights_not_normalised_in_dq = _wrong(
         "tl.exp(scores - lse[:, None])": "tl.exp(scores - tl.max(scores, axis=1)[:, None]) / "
         "tl.sum(tl.exp(scores - tl.max(scores, axis=1)[:, None]), axis=1)[:, None]"
     },
+)
+
+keys_past_the_end_keep_weight_in_dq = _wrong(
+    flash_dq_kernel,
+    "keys_past_the_end_keep_weight_in_dq",
+    "A key past the end scores 0, and its weight is exp(0 − lse). Where all true scores are far "
+    "below 0 that overflows, and infinity times 0 is NaN: set the weights of what is not seen to "
+    "0, after the exponential.",
+    {"seen = keys[None, :] < n_k": "seen = keys[None, :] >= 0"},
+)
+
+gradients_of_scores_not_cast = _wrong(
+    flash_dq_kernel,
+    "gradients_of_scores_not_cast",
+    "The gradients of the scores are float32, the keys may be float16 or bfloat16, and tl.dot "
+    "multiplies two tiles of one type: cast them, grad_scores.to(k.dtype).",
+    {"grad_scores.to(k.dtype)": "grad_scores"},
 )
 
 hidden_keys_keep_weight_in_dq = _wrong(
