@@ -18,6 +18,8 @@ from autograder.exercises import NOTEBOOKS, exercises_of
 from autograder.extract import BEGIN, END, ExtractError, exercise_source
 from solutions.mistakes import mistakes_of
 
+pytestmark = pytest.mark.xdist_group("build")
+
 TOPICS = list(NOTEBOOKS.items())
 
 

@@ -38,21 +38,36 @@ LONG_VERSIONS = [(e, f) for e in LONG for f in (REFERENCES[e.name], *RIGHT[e.nam
 WRONG_VERSIONS = [(e, f) for e in EXERCISES for f in WRONG.get(e.name, {})]
 
 
+def grouped(pairs):
+    """Those of one exercise in one process, which then runs its mistakes once."""
+    return [pytest.param(*pair, marks=pytest.mark.xdist_group(pair[0].name)) for pair in pairs]
+
+
 def named(pairs):
     return [f"{e.name}-{getattr(other, '__name__', None) or other.name}" for e, other in pairs]
 
 
 @cache
-def known_on(seed, name):
+def reference_on(seed, name):
     exercise = all_exercises()[name]
-    cases = exercise.draw_cases(seed)
-    return reference_answers(exercise, cases), mistake_answers(exercise, cases)
+    return reference_answers(exercise, exercise.draw_cases(seed))
+
+
+@cache
+def mistakes_on(seed, name):
+    exercise = all_exercises()[name]
+    return mistake_answers(exercise, exercise.draw_cases(seed))
 
 
 def judge_on(seed, exercise, function):
-    cases = exercise.draw_cases(seed)
+    cases, expected = exercise.draw_cases(seed), reference_on(seed, exercise.name)
     answers, printed = run_probe(exercise, function, cases)
-    return judge(exercise, cases, answers, *known_on(seed, exercise.name), printed)
+    report = judge(exercise, cases, answers, expected)
+    if not complaints(report):
+        return report
+    # Only what is wrong can be a known mistake.
+    mistakes = mistakes_on(seed, exercise.name)
+    return judge(exercise, cases, answers, expected, mistakes, printed)
 
 
 def complaints(report):
@@ -83,14 +98,14 @@ def test_a_right_version_written_differently_earns_full_points(exercise, right):
     assert check_exercise(exercise, right).points == exercise.points
 
 
-@pytest.mark.parametrize(("exercise", "wrong"), WRONG_VERSIONS, ids=named(WRONG_VERSIONS))
+@pytest.mark.parametrize(("exercise", "wrong"), grouped(WRONG_VERSIONS), ids=named(WRONG_VERSIONS))
 def test_a_wrong_version_that_nobody_listed_is_rejected_and_not_misnamed(exercise, wrong):
     for report in (check_exercise(exercise, wrong), judge_on(FRESH_SEEDS[0], exercise, wrong)):
         assert report.points < exercise.points
         assert report.mistake == WRONG[exercise.name][wrong]
 
 
-@pytest.mark.parametrize(("exercise", "mistake"), MISTAKES, ids=named(MISTAKES))
+@pytest.mark.parametrize(("exercise", "mistake"), grouped(MISTAKES), ids=named(MISTAKES))
 def test_a_mistake_is_rejected_and_named_by_the_check(exercise, mistake):
     report = check_exercise(exercise, mistake.function)
     assert report.points < exercise.points
@@ -98,7 +113,7 @@ def test_a_mistake_is_rejected_and_named_by_the_check(exercise, mistake):
     assert report.explanation == mistake.explanation
 
 
-@pytest.mark.parametrize(("exercise", "mistake"), MISTAKES, ids=named(MISTAKES))
+@pytest.mark.parametrize(("exercise", "mistake"), grouped(MISTAKES), ids=named(MISTAKES))
 def test_a_mistake_is_rejected_and_named_on_fresh_cases(exercise, mistake):
     report = judge_on(FRESH_SEEDS[0], exercise, mistake.function)
     assert report.points < exercise.points

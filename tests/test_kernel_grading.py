@@ -13,6 +13,8 @@ from autograder.classroom import Classroom
 from autograder.example_submissions import cell_of, solutions_in, with_answers
 from tests import needs
 
+pytestmark = pytest.mark.xdist_group("kernel-grading")
+
 NAME = "05_hardware_aware_attention"
 KERNEL, OTHER = "flash_attention_kernel", "attention_hbm_traffic"
 FIRST_LINE = "    row_max = tl.full"

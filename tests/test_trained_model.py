@@ -32,6 +32,8 @@ from course.trained_model import (
     untrained,
 )
 
+pytestmark = pytest.mark.xdist_group("trained-model")
+
 LENGTHS = (1, 2, 7, 128, 1024)
 
 

@@ -9,6 +9,8 @@ from nbclient import NotebookClient
 from autograder.build import COURSE, source_notebook
 from autograder.exercises import NOTEBOOKS, exercises_of
 
+pytestmark = pytest.mark.xdist_group("without-triton")
+
 TOPIC = "hardware_aware_attention"
 NAME = NOTEBOOKS[TOPIC]
 HIDE_TRITON = """
