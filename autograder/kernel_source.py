@@ -85,7 +85,9 @@ def _look_through(function: ast.FunctionDef, kernels: set[str]) -> list[str]:
     ):
         raise AnswerError(f"the first lines of {name} are not those of the notebook: restore them")
     # A name that is not Triton's says more than what is done with it.
-    for node in sorted(inside, key=lambda node: not isinstance(node, ast.Name)):
+    names = [node for node in inside if isinstance(node, ast.Name)]
+    names.sort(key=lambda node: (node.lineno, node.col_offset))
+    for node in [*names, *inside]:
         if complaint := _complaint(node, bound | _MODULES | _BUILTINS | kernels):
             line = getattr(node, "lineno", function.lineno) - function.lineno + 1
             raise AnswerError(f"line {line} of {name} {complaint}")

@@ -90,7 +90,7 @@ def test_working_sets_grow_by_half_octaves_in_whole_lines_and_fit_in_memory(monk
     assert all(1.3 < b / a < 1.5 for a, b in pairwise(sizes))
 
     class LittleMemory:
-        available = 8 * 2**20
+        total = available = 8 * 2**20
 
     monkeypatch.setattr(memory_hierarchy.psutil, "virtual_memory", lambda: LittleMemory)
     assert working_sets()[-1] <= 2**20
