@@ -5,7 +5,6 @@ beyond its tensors spoils its output, and what it writes there is seen.
 """
 
 import contextlib
-import inspect
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -24,7 +23,7 @@ UNCOUNTED = -1
 
 def triton_kernel(function: Any) -> Any:
     """The kernel. Raises AnswerError if it is none, or uses more than Triton."""
-    from course.triton_here import HAS_TRITON, MISSING, MissingKernel, triton
+    from course.triton_here import HAS_TRITON, MISSING, MissingKernel, kernel_texts, triton
 
     if isinstance(function, MissingKernel):
         raise AnswerError(MISSING)
@@ -33,8 +32,7 @@ def triton_kernel(function: Any) -> Any:
             f"the kernel is a {type(function).__name__}, which Triton does not launch: keep "
             "@triton.jit above it"
         )
-    others = [k for k in function.fn.__globals__.values() if isinstance(k, type(function))]
-    kernel_source([inspect.getsource(k.fn) for k in [*others, function]], function.fn.__name__)
+    kernel_source(kernel_texts(function), function.fn.__name__)
     return function
 
 

@@ -4,7 +4,6 @@ Triton and its assemblers need no GPU for that. It is done in another process: i
 may interpret its kernels, and then cannot compile them.
 """
 
-import inspect
 import json
 import os
 import re
@@ -53,9 +52,11 @@ def machine_code(kernel: Any, **constants: int | bool) -> list[MachineCode]:
     Pointers lead to float16, but lse_ptr and delta_ptr to float32; `scale` is a float, any other
     argument an integer; columns are next to each other. Raises CompileError.
     """
-    kernels = [value for value in kernel.fn.__globals__.values() if isinstance(value, type(kernel))]
+    # Not for the other process, which imports this module: it would interpret kernels too.
+    from course.triton_here import kernel_texts
+
     task = {
-        "source": "\n\n".join(dict.fromkeys(inspect.getsource(k.fn) for k in [*kernels, kernel])),
+        "source": "\n\n".join(kernel_texts(kernel)),
         "name": kernel.fn.__name__,
         "constants": constants,
     }

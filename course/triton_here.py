@@ -4,6 +4,7 @@ Import `tl` and `triton` from here: whether a kernel is interpreted is decided w
 """
 
 import importlib.util
+import inspect
 import os
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -12,7 +13,7 @@ import torch
 
 from course.reader import NotHereError
 
-__all__ = ["DEVICE", "HAS_TRITON", "MISSING", "MissingKernel", "tl", "triton"]
+__all__ = ["DEVICE", "HAS_TRITON", "MISSING", "MissingKernel", "kernel_texts", "tl", "triton"]
 
 MISSING = (
     "Triton is not installed here; it comes for Linux alone. Read on: what the kernels must do is "
@@ -48,6 +49,12 @@ class _Missing:
 
     def __getattr__(self, name: str) -> Callable:
         return _not_here
+
+
+def kernel_texts(kernel: Any) -> list[str]:
+    """The text of a kernel, after those of the kernels beside it, which it may call."""
+    beside = [k for k in kernel.fn.__globals__.values() if isinstance(k, type(kernel))]
+    return list(dict.fromkeys(inspect.getsource(k.fn) for k in [*beside, kernel]))
 
 
 def _mend_the_interpreter() -> None:

@@ -122,19 +122,6 @@ def flash_attention_kernel(
     tl.store(lse_ptr + pair * n_q + queries, lse, mask=queries < n_q)
 
 
-def flash_attention(
-    q: Float[Tensor, "batch heads n_q d"],
-    k: Float[Tensor, "batch heads n_k d"],
-    v: Float[Tensor, "batch heads n_k d"],
-    causal: bool = False,
-) -> Float[Tensor, "batch heads n_q d"]:
-    """Softmax attention by `flash_attention_kernel`, without gradients; d is 16, 32, 64 or 128."""
-    out = torch.empty_like(q)
-    lse = torch.empty(q.shape[:-1], dtype=torch.float32, device=q.device)
-    launch_flash_attention(flash_attention_kernel, q, k, v, out, lse, causal)
-    return out
-
-
 @triton.jit
 def flash_dq_kernel(
     q_ptr, k_ptr, v_ptr, grad_out_ptr, lse_ptr, delta_ptr, grad_q_ptr,
@@ -260,3 +247,13 @@ class FlashAttention(torch.autograd.Function):
         kernels = flash_dq_kernel, flash_dk_dv_kernel
         gradients = launch_flash_backward(*kernels, q, k, v, out, lse, grad_out, ctx.causal)
         return *gradients, None
+
+
+def flash_attention(
+    q: Float[Tensor, "batch heads n_q d"],
+    k: Float[Tensor, "batch heads n_k d"],
+    v: Float[Tensor, "batch heads n_k d"],
+    causal: bool = False,
+) -> Float[Tensor, "batch heads n_q d"]:
+    """Softmax attention by the Triton kernels, with gradients; d is 16, 32, 64 or 128."""
+    return FlashAttention.apply(q, k, v, causal)

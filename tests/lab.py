@@ -16,6 +16,8 @@ from typing import NamedTuple
 from playwright.sync_api import Locator, Page, expect
 
 from autograder.build import COURSE
+from autograder.exercise import Exercise
+from autograder.exercises import NOTEBOOKS
 
 SECONDS = 1000  # Playwright counts milliseconds
 
@@ -121,6 +123,34 @@ def run_all(page: Page) -> None:
     """Start every cell of the open notebook."""
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+
+
+def expect_formulas(page: Page, paragraph: str, latex: str) -> None:
+    """Formulas are rendered: MathJax's elements are there, and no source such as `latex` is."""
+    page.locator("p", has_text=paragraph).first.scroll_into_view_if_needed()
+    expect(page.locator("mjx-container").first).to_be_visible()
+    assert latex not in page.locator(".jp-Notebook").inner_text()
+
+
+def expect_a_mistake_to_be_named(page: Page, exercise: str, wrong: str, mistake: str) -> None:
+    """Write `wrong` into the cell of an exercise, and run its check."""
+    stub, check = cell_with(page, f"def {exercise}"), cell_with(page, f"check({exercise})")
+    replace_source(page, stub, wrong)
+    run_cell(page, stub)
+    run_cell(page, check)
+    expect(check).to_contain_text(f"This looks like: {mistake}")
+    expect(check).to_contain_text("✗ failed")
+
+
+def run_solved(page: Page, lab: Lab, exercise: Exercise) -> None:
+    """Open the solved notebook of an exercise and run all; the exercise earns its points."""
+    name = NOTEBOOKS[exercise.topic]
+    open_notebook(page, lab.address, f"release/{name}/solved.ipynb")
+    run_all(page)
+    expect(cell_with(page, f"check({exercise.name})")).to_contain_text(
+        f"{exercise.points} of {exercise.points} points", timeout=180 * SECONDS
+    )
+    wait_until_idle(page)
 
 
 def expect_a_slider_to_change(page: Page, explorer: str) -> None:

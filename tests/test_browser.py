@@ -8,17 +8,18 @@ from nbformat.v4 import new_output
 from playwright.sync_api import expect
 
 from autograder.build import write_start_page
-from autograder.exercises import NOTEBOOKS
+from autograder.exercises import NOTEBOOKS, exercises_of
 from autograder.report import Line, Report
 from tests.lab import (
     SECONDS,
     cell_with,
+    expect_a_mistake_to_be_named,
     expect_a_slider_to_change,
     expect_no_warnings,
     open_notebook,
     replace_source,
-    run_all,
     run_cell,
+    run_solved,
     wait_until_idle,
 )
 
@@ -48,11 +49,7 @@ def test_a_learner_reads_writes_checks_and_validates(lab, page):
     run_cell(page, check)
     expect(check).to_contain_text("Not written yet")
 
-    replace_source(page, stub, WRONG)
-    run_cell(page, stub)
-    run_cell(page, check)
-    expect(check).to_contain_text("This looks like: relu instead of elu plus 1")
-    expect(check).to_contain_text("✗ failed")
+    expect_a_mistake_to_be_named(page, "elu_feature_map", WRONG, "relu instead of elu plus 1")
 
     replace_source(page, stub, RIGHT)
     run_cell(page, stub)
@@ -69,13 +66,7 @@ def test_a_learner_reads_writes_checks_and_validates(lab, page):
 
 
 def test_moving_a_slider_changes_the_figure_and_the_sentence(lab, page):
-    address, _ = lab
-    open_notebook(page, address, f"release/{NOTEBOOK}/solved.ipynb")
-    run_all(page)
-    expect(cell_with(page, "check(global_filter)")).to_contain_text(
-        "5 of 5 points", timeout=180 * SECONDS
-    )
-    wait_until_idle(page)
+    run_solved(page, lab, exercises_of(TOPIC)["global_filter"])
 
     for explorer in ("recurrent_state_explorer(", "kernel_approximation_explorer("):
         expect_a_slider_to_change(page, explorer)

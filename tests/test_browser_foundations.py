@@ -10,9 +10,8 @@ from tests.lab import (
     expect_a_slider_to_change,
     expect_no_warnings,
     open_notebook,
-    run_all,
     run_cell,
-    wait_until_idle,
+    run_solved,
 )
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -46,13 +45,7 @@ def test_a_newcomer_sees_what_a_check_says_and_what_validate_lists(lab, page):
 
 
 def test_moving_a_control_changes_the_figure_and_the_sentence(lab, page):
-    open_notebook(page, lab.address, f"release/{NOTEBOOK}/solved.ipynb")
-    run_all(page)
-    points = EXERCISES["relative_error"].points
-    expect(cell_with(page, "check(relative_error)")).to_contain_text(
-        f"{points} of {points} points", timeout=180 * SECONDS
-    )
-    wait_until_idle(page)
+    run_solved(page, lab, EXERCISES["relative_error"])
 
     for explorer in ("attention_explorer(", "cost_explorer("):
         expect_a_slider_to_change(page, explorer)

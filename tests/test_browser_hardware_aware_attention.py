@@ -7,13 +7,14 @@ from autograder.exercises import NOTEBOOKS, exercises_of
 from tests.lab import (
     SECONDS,
     cell_with,
+    expect_a_mistake_to_be_named,
     expect_a_slider_to_change,
+    expect_formulas,
     expect_no_warnings,
     open_notebook,
-    replace_source,
     run_all,
     run_cell,
-    wait_until_idle,
+    run_solved,
 )
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -36,18 +37,10 @@ def softmax_kernel(x_ptr, out_ptr, x_row, out_row, num_columns, BLOCK: tl.conste
 
 def test_a_learner_reads_formulas_and_is_told_which_mistake_it_is(lab, page):
     open_notebook(page, lab.address, f"release/{NOTEBOOK}/{NOTEBOOK}.ipynb")
-    page.locator("p", has_text="Divide the FLOPs by it").first.scroll_into_view_if_needed()
-    expect(page.locator("mjx-container").first).to_be_visible()
-    assert "\\sum" not in page.locator(".jp-Notebook").inner_text()
+    expect_formulas(page, "Divide the FLOPs by it", "\\sum")
 
     run_cell(page, cell_with(page, "from autograder.check import check"))
-    stub = cell_with(page, "def softmax_kernel")
-    check = cell_with(page, "check(softmax_kernel)")
-    replace_source(page, stub, ZERO_BEYOND_THE_ROW)
-    run_cell(page, stub)
-    run_cell(page, check)
-    expect(check).to_contain_text("This looks like: zero beyond the row")
-    expect(check).to_contain_text("✗ failed")
+    expect_a_mistake_to_be_named(page, "softmax_kernel", ZERO_BEYOND_THE_ROW, "zero beyond the row")
 
 
 def test_every_explorer_says_what_is_not_solved_yet(lab, page):
@@ -61,13 +54,7 @@ def test_every_explorer_says_what_is_not_solved_yet(lab, page):
 
 
 def test_moving_a_slider_changes_the_figure_and_the_sentence(lab, page):
-    open_notebook(page, lab.address, f"release/{NOTEBOOK}/solved.ipynb")
-    run_all(page)
-    points = EXERCISES["flash_attention_kernel"].points
-    expect(cell_with(page, "check(flash_attention_kernel)")).to_contain_text(
-        f"{points} of {points} points", timeout=180 * SECONDS
-    )
-    wait_until_idle(page)
+    run_solved(page, lab, EXERCISES["flash_attention_kernel"])
 
     for explorer in EXPLORERS:
         expect_a_slider_to_change(page, explorer)

@@ -1,12 +1,11 @@
 """What of a student's text is taken for a Triton kernel, and what is refused."""
 
-import inspect
-
 import pytest
 
 from autograder.exercise import AnswerError
 from autograder.exercises import exercises_of
 from autograder.kernel_source import HEADER, kernel_source
+from course.triton_here import kernel_texts
 from solutions import hardware_aware_attention_kernels as right
 from solutions.mistakes import mistakes_of
 from tests.right_answers.hardware_aware_attention_kernels import RIGHT
@@ -44,9 +43,8 @@ def test_every_right_kernel_and_every_mistake_passes(name):
     kernels = [getattr(right, name), *RIGHT[name]]
     kernels += [m.function for m in mistakes_of("hardware_aware_attention", name)]
     for each in kernels:
-        helpers = [k for k in each.fn.__globals__.values() if type(k) is type(each)]
-        texts = [inspect.getsource(k.fn) for k in [*helpers, each]]
-        assert f"def {each.fn.__name__}" in kernel_source(texts, each.fn.__name__)
+        name = each.fn.__name__
+        assert f"def {name}" in kernel_source(kernel_texts(each), name)
 
 
 def test_a_body_that_is_still_to_be_written_is_told_from_a_wrong_one():

@@ -1,13 +1,12 @@
 """The exercises of 05_hardware_aware_attention in Triton."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
-from autograder.cases import normal
+from autograder.cases import GRADIENTS, normal
 from autograder.exercise import Answer, Exercise, Inputs, Property
 from autograder.kernel_probes import (
     GUARD,
@@ -23,6 +22,10 @@ from autograder.kernel_probes import (
     writes_outside,
 )
 from autograder.properties import matches
+from course.specifications.hardware_aware_attention import (
+    attention_and_logsumexp,
+    attention_gradients,
+)
 
 COMPILED = {"CAUSAL": True, "D": 64, "BLOCK_Q": 64, "BLOCK_K": 32}
 """The constants with which a kernel is compiled for GPUs."""
@@ -33,16 +36,6 @@ GOOD_CODE = "compiles for GPUs: on tensor cores, in registers and shared memory"
 
 def _prime(generator: Generator) -> int:
     return (29, 37, 41, 43)[int(torch.randint(4, (), generator=generator))]
-
-
-def _standard(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Attention by definition: the output, the logsumexp, and the weights."""
-    scores = q @ k.mT * q.shape[-1] ** -0.5
-    if causal:
-        seen = torch.ones(scores.shape[-2:], dtype=torch.bool).tril()
-        scores = scores.masked_fill(~seen, -math.inf)
-    weights = scores.softmax(dim=-1)
-    return weights @ v, scores.logsumexp(dim=-1), weights
 
 
 # --- softmax_kernel ------------------------------------------------------------------------------
@@ -171,7 +164,8 @@ def _flash_probe(function: Callable, **inputs: Any) -> Answer:
 def _flash_truth(**inputs: Any) -> Answer:
     if "q" not in inputs:
         return {}
-    output, lse, _ = _standard(inputs["q"], inputs["k"], inputs["v"], inputs["causal"])
+    tensors = (inputs[name] for name in ("q", "k", "v"))
+    output, lse = attention_and_logsumexp(*tensors, inputs["causal"])
     return {"output": output, "logsumexp": lse}
 
 
@@ -291,7 +285,8 @@ def _backward_probe(names: tuple[str, ...], over: str) -> Callable[..., Answer]:
         if "q" not in inputs:
             return code_answer(kernel, inputs)
         q, k, v, grad_out = (inputs[name] for name in ("q", "k", "v", "grad_out"))
-        output, lse, _ = _standard(q.double(), k.double(), v.double(), inputs["causal"])
+        exact = (x.double() for x in (q, k, v))
+        output, lse = attention_and_logsumexp(*exact, inputs["causal"])
         delta = (grad_out.double() * output).sum(dim=-1)
         columns = [x.unsqueeze(-1).float() for x in (lse, delta)]
         given = [Guarded(x).view for x in (q, k, v, grad_out, *columns)]
@@ -309,15 +304,9 @@ def _backward_probe(names: tuple[str, ...], over: str) -> Callable[..., Answer]:
 def _backward_truth(**inputs: Any) -> Answer:
     if "q" not in inputs:
         return {}
-    q, k, v, grad_out = (inputs[name] for name in ("q", "k", "v", "grad_out"))
-    output, _, weights = _standard(q, k, v, inputs["causal"])
-    delta = (grad_out * output).sum(dim=-1, keepdim=True)
-    grad_scores = weights * (grad_out @ v.mT - delta) * q.shape[-1] ** -0.5
-    return {
-        "grad_q": grad_scores @ k,
-        "grad_k": grad_scores.mT @ q,
-        "grad_v": weights.mT @ grad_out,
-    }
+    tensors = (inputs[name] for name in ("q", "k", "v", "grad_out"))
+    gradients = attention_gradients(*tensors, inputs["causal"])
+    return dict(zip(GRADIENTS, gradients, strict=True))
 
 
 def _backward(name: str, names: tuple[str, ...], over: str, products: int) -> Exercise:

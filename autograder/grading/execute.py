@@ -132,15 +132,9 @@ class ExecuteAndJudge(Execute):
     def _begin(self) -> None:
         """Start a kernel and run all cells; where one takes it down, again without that one."""
         while True:
-            self.reset_execution_trackers()
-            self.km = self.create_kernel_manager()
-            self._running: int | None = None
-            self._printed: Counter[int] = Counter()
+            self._start()
+            self._copy_files()
             try:
-                start = time.monotonic()
-                self._start()
-                self._copy_files()
-                self._start_seconds += time.monotonic() - start
                 for index, cell in enumerate(self.nb.cells):
                     self.preprocess_cell(cell, self.resources, index)
                 for cell in self.nb.cells:
@@ -163,6 +157,12 @@ class ExecuteAndJudge(Execute):
                 self._end()
 
     def _start(self) -> None:
+        """Start a kernel in which nothing has run."""
+        start = time.monotonic()
+        self.reset_execution_trackers()
+        self.km = self.create_kernel_manager()
+        self._running: int | None = None
+        self._printed: Counter[int] = Counter()
         if self.without_sandbox:
             self._folder = tempfile.TemporaryDirectory()
             here = Path(self._folder.name)
@@ -181,6 +181,7 @@ class ExecuteAndJudge(Execute):
             self._watch.start()
         else:
             self._scratch, self._watch = Scratch(provisioner.scratch, SCRATCH), provisioner.watch
+        self._start_seconds += time.monotonic() - start
 
     def _copy_files(self) -> None:
         """Put the files that lie beside the notebook where it runs."""
@@ -301,9 +302,6 @@ class ExecuteAndJudge(Execute):
             raised = Raised(type(error).__name__, str(error))
             return Returned(dict.fromkeys(cases, raised), "", cpu_seconds=0.0, seconds=0.0)
         if self.km is None:
-            self.reset_execution_trackers()
-            self.km = self.create_kernel_manager()
-            self._running = None
             self._start()
         file = f"kernels_{self._asked}.py"
         self._scratch.write(file, source.encode())
