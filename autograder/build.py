@@ -154,7 +154,7 @@ def _fill(cell: NotebookNode, mark: _Mark, topic: str, exercises: dict) -> None:
 
 def _specifications_with(topic: str, name: str) -> ModuleType:
     module = f"course.specifications.{topic}"
-    kernels = f"{module}_kernels"
+    kernels = f"{module}.kernels"
     if not hasattr(import_module(module), name) and importlib.util.find_spec(kernels):
         module = kernels
     return import_module(module)

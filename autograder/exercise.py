@@ -94,7 +94,7 @@ class Exercise:
     @property
     def module(self) -> str:
         """The module of solutions/ that holds it, named by the topic."""
-        return f"{self.topic}_kernels" if self.in_triton else self.topic
+        return f"{self.topic}.kernels" if self.in_triton else self.topic
 
     @property
     def points(self) -> int:

@@ -23,7 +23,7 @@ from autograder.check import check_exercise
 from autograder.exercises import exercises_of
 from benchmarks.report import RESULTS, describe_machine
 from course.triton_here import DEVICE, HAS_TRITON, triton
-from solutions import hardware_aware_attention_kernels as course
+from solutions.hardware_aware_attention import kernels as course
 
 TOPIC = "hardware_aware_attention"
 SIZES = (512, 1024, 2048, 4096, 8192, 16384)

@@ -12,7 +12,7 @@ from autograder.build import COURSE, source_notebook
 from autograder.doctor import find_chromium
 from autograder.exercises import NOTEBOOKS
 from tests import needs
-from tests.lab import Lab, copy_of_course, running_lab
+from tests.journeys.lab import Lab, copy_of_course, running_lab
 
 
 @pytest.fixture(scope="module")

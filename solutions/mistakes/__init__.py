@@ -33,8 +33,9 @@ def mistake(
 
 
 def mistakes_of(topic: str, exercise: str) -> list[Mistake]:
-    """The mistakes of an exercise, from every module whose name begins with the topic's."""
-    names = [m.name for m in iter_modules(__path__) if m.name.startswith(topic)]
-    modules = [import_module(f"solutions.mistakes.{name}") for name in names]
+    """The mistakes of an exercise, from every module of its topic."""
+    package = import_module(f"solutions.mistakes.{topic}")
+    names = sorted(module.name for module in iter_modules(package.__path__))
+    modules = [import_module(f"{package.__name__}.{name}") for name in names]
     declared = (value for module in modules for value in vars(module).values())
     return [m for m in declared if isinstance(m, Mistake) and m.exercise == exercise]

@@ -11,7 +11,7 @@ from autograder.classroom import COURSE_ID, Classroom
 from autograder.example_submissions import a_mistake_in_each, mistake_source
 from tests.hostile.corpus import ATTACKED, EXERCISES, FILE, NOTEBOOK, TOPIC, write_notebook
 from tests.hostile.small_class import hand_in, notebook_with, small_class
-from tests.submissions import WRITTEN
+from tests.journeys.submissions import WRITTEN
 
 
 def ungraded_class(folder: Path) -> Classroom:

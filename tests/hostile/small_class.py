@@ -21,7 +21,7 @@ from autograder.classroom import COURSE_ID, Classroom, CommandError
 from autograder.example_submissions import solutions_in, with_answers
 from autograder.report import MIMETYPE
 from tests.hostile.corpus import EXERCISES, FILE, NOTEBOOK, SOLVED, TOPIC, write_notebook
-from tests.submissions import WRITTEN
+from tests.journeys.submissions import WRITTEN
 
 Rows = list[tuple]
 Write = Callable[[Path, NotebookNode], None]

@@ -1,0 +1,223 @@
+"""The exercises of 00_foundations."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor
+
+from autograder.cases import (
+    COST_DIM,
+    GRADIENTS,
+    attention_case,
+    cost_tensors,
+    in_float64,
+    long_attention_case,
+    normal,
+)
+from autograder.exercise import Answer, Exercise, Inputs
+from autograder.probes import cost_over_sizes, supplied, with_gradients
+from autograder.properties import cost_grows_at_most, matches
+from course.specifications.foundations import attention_query_by_query
+
+
+def _laid_out_by_columns(x: Tensor) -> Tensor:
+    return x.mT.contiguous().mT
+
+
+# --- softmax_attention ---------------------------------------------------------------------------
+
+# Shorter than where the cost is linear.
+QUADRATIC_SIZES = [64, 128, 256]
+
+
+def _random_mask(generator: Generator, *shape: int) -> Tensor:
+    """True for about half of the keys, and for the first, which every query may see."""
+    mask = torch.rand(*shape, generator=generator) < 0.5
+    mask[..., 0] = True
+    return mask
+
+
+def _softmax_cases(generator: Generator) -> dict[str, Inputs]:
+    def case(n_q: int, n_k: int, **more: object) -> Inputs:
+        return attention_case(generator, n_q, n_k, 4, 3, **more)
+
+    some_without_keys = _random_mask(generator, 6, 9)
+    some_without_keys[1::3] = False
+    constant = case(6, 9)
+    return {
+        "short": case(5, 5),
+        "constant values": constant | {"v": torch.full_like(constant["v"], 2.5)},
+        "more keys than queries": case(7, 11),
+        "one token": case(1, 1),
+        "float64": in_float64(case(5, 8)),
+        "not contiguous": {name: _laid_out_by_columns(x) for name, x in case(6, 5).items()},
+        "large numbers": case(13, 13, scale=12.0),
+        "mask": case(7, 9, mask=_random_mask(generator, 7, 9)),
+        "mask for each sequence": case(7, 9, mask=_random_mask(generator, 2, 1, 1, 9)),
+        "queries without keys": case(6, 9, mask=some_without_keys),
+        "causal": case(7, 7, causal=True),
+        "causal, more keys than queries": case(5, 8, causal=True),
+        "causal and masked": case(7, 7, causal=True, mask=_random_mask(generator, 7, 7)),
+        "cost": {
+            "sizes": QUADRATIC_SIZES,
+            "largest_allowed": [2 * n * n for n in QUADRATIC_SIZES],
+            "calls_allowed": [n // 2 for n in QUADRATIC_SIZES],
+        },
+    }
+
+
+def _softmax_long_cases(generator: Generator) -> dict[str, Inputs]:
+    # An n × n × d tensor of these is 4.3 GB.
+    return {"wide": long_attention_case(generator, 1024, 1024, COST_DIM)}
+
+
+def _softmax_probe(
+    function: Callable,
+    mask: Tensor | None = None,
+    causal: bool = False,
+    sizes: list[int] | None = None,
+    largest_allowed: list[int] | None = None,
+    calls_allowed: list[int] | None = None,
+    **tensors: Tensor,
+) -> Answer:
+    if sizes:
+        return cost_over_sizes(function, cost_tensors, sizes)
+    cotangent = tensors.pop("cotangent", None)
+    return with_gradients(lambda q, k, v: function(q, k, v, mask, causal), tensors, cotangent)
+
+
+MASKED = ("mask", "mask for each sequence")
+CAUSAL = ("causal", "causal, more keys than queries", "causal and masked")
+SOFTMAX = Exercise(
+    "softmax_attention",
+    "foundations",
+    _softmax_cases,
+    _softmax_probe,
+    (
+        matches(
+            "output",
+            title="the weights of a query sum to 1: constant values come back unchanged",
+            points=1,
+            cases=("constant values",),
+        ),
+        matches(
+            "output",
+            title="equals softmax(q kᵀ / √d) v",
+            points=2,
+            cases=("short", "more keys than queries", "one token", "float64", "not contiguous"),
+        ),
+        matches(
+            "output",
+            title="large numbers do not overflow",
+            points=1,
+            cases=("large numbers",),
+        ),
+        matches("output", title="a query sees only what the mask shows", points=1, cases=MASKED),
+        matches(
+            "output",
+            title="a query that sees no key gives zeros",
+            points=1,
+            cases=("queries without keys",),
+        ),
+        matches("output", title="causal: query i sees keys 0 to i", points=1, cases=CAUSAL),
+        matches(
+            *GRADIENTS,
+            title="gradients are right",
+            points=1,
+            # With one token the weight is 1 whatever q and k are: their gradients are rounding.
+            cases=("short", "more keys than queries", *MASKED, "queries without keys", *CAUSAL),
+        ),
+        cost_grows_at_most(
+            2.1,
+            "the scores are n × n, and a matrix product needs no more",
+            title="all queries at once, and nothing larger than n × n",
+            points=1,
+            long=("wide",),
+        ),
+    ),
+    _softmax_long_cases,
+)
+
+
+# --- multi_head_attention ------------------------------------------------------------------------
+
+WEIGHTS = ("w_q", "w_k", "w_v", "w_o")
+
+
+def _heads_cases(generator: Generator) -> dict[str, Inputs]:
+    def case(n: int, d_model: int, num_heads: int, d: int, d_v: int, **more: object) -> Inputs:
+        def weight(outputs: int, inputs: int) -> Tensor:
+            return normal(generator, outputs, inputs, scale=1.5 * inputs**-0.5)
+
+        return {
+            "x": normal(generator, 2, n, d_model),
+            "w_q": weight(num_heads * d, d_model),
+            "w_k": weight(num_heads * d, d_model),
+            "w_v": weight(num_heads * d_v, d_model),
+            "w_o": weight(d_model, num_heads * d_v),
+            "num_heads": num_heads,
+            "cotangent": normal(generator, 2, n, d_model),
+            **more,
+        }
+
+    by_columns = case(6, 6, 2, 3, 3)
+    return {
+        "one head": case(5, 4, 1, 4, 4),
+        "two heads": case(6, 8, 2, 4, 4),
+        "three heads": case(7, 6, 3, 2, 2),
+        "narrow heads": case(5, 8, 2, 3, 2),
+        "one token": case(1, 6, 3, 2, 2),
+        "float64": in_float64(case(6, 8, 4, 2, 2)),
+        "not contiguous": by_columns | {"x": _laid_out_by_columns(by_columns["x"])},
+        "causal": case(7, 8, 2, 4, 4, causal=True),
+    }
+
+
+def _heads_probe(
+    function: Callable,
+    num_heads: int,
+    cotangent: Tensor,
+    causal: bool = False,
+    **tensors: Tensor,
+) -> Answer:
+    with supplied(function, softmax_attention=attention_query_by_query):
+        return with_gradients(
+            lambda x, *weights: function(x, *weights, num_heads, causal), tensors, cotangent
+        )
+
+
+SEVERAL_HEADS = (
+    "two heads",
+    "three heads",
+    "narrow heads",
+    "one token",
+    "float64",
+    "not contiguous",
+)
+HEADS = Exercise(
+    "multi_head_attention",
+    "foundations",
+    _heads_cases,
+    _heads_probe,
+    (
+        matches(
+            "output",
+            title="one head is softmax attention between the four projections",
+            points=1,
+            cases=("one head",),
+        ),
+        matches(
+            "output",
+            title="every head attends by its own columns",
+            points=2,
+            cases=SEVERAL_HEADS,
+        ),
+        matches("output", title="causal, too", points=1, cases=("causal",)),
+        matches(
+            *(f"grad_{name}" for name in ("x", *WEIGHTS)),
+            title="gradients reach the input and the weights",
+            points=1,
+            cases=("one head", "two heads", "narrow heads", "causal"),
+        ),
+    ),
+)

@@ -1,0 +1,235 @@
+"""The exercises of 03_low_rank_attention."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor
+
+from autograder.cases import (
+    COST_DIM,
+    COST_SIZES,
+    GRADIENTS,
+    LONG,
+    NO_MATRIX,
+    attention_case,
+    cost_case,
+    cost_tensors,
+    in_float64,
+    long_attention_case,
+    normal,
+)
+from autograder.exercise import Answer, Exercise, Inputs, Property
+from autograder.probes import as_tensor, cost_over_sizes, supplied, with_gradients
+from autograder.properties import cost_grows_at_most, matches
+
+PROJECTED = 16
+
+
+def _attention(generator: Generator, *shape: int, scale: float = 2.0) -> Tensor:
+    """Softmax attention matrices of random scores; the larger the scale, the sharper."""
+    return normal(generator, *shape, scale=scale).softmax(dim=-1)
+
+
+# --- attention_spectrum --------------------------------------------------------------------------
+
+
+def _spectrum_cases(generator: Generator) -> dict[str, Inputs]:
+    # Tokens of three kinds: those of a kind have equal rows, so only three values are not 0.
+    kinds = torch.randperm(9, generator=generator) % 3
+    return {
+        "attention": {"attention": _attention(generator, 2, 3, 7, 7)},
+        "more keys than queries": {"attention": _attention(generator, 2, 5, 8)},
+        "more queries than keys": {"attention": _attention(generator, 2, 8, 5)},
+        "no batch": {"attention": _attention(generator, 6, 6)},
+        "one token": {"attention": torch.ones(2, 1, 1)},
+        "float64": in_float64({"attention": _attention(generator, 2, 5, 5)}),
+        "three kinds of tokens": {"attention": _attention(generator, 2, 3, 9)[:, kinds]},
+    }
+
+
+def _spectrum_probe(function: Callable, attention: Tensor) -> Answer:
+    return with_gradients(function, {"attention": attention}, None)
+
+
+def _not_sorted(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
+    values = answer["output"]
+    if (values.diff(dim=-1) <= 1e-5 * values.abs().max()).all():
+        return None
+    return "a value is larger than the one before it: the largest comes first"
+
+
+SPECTRUM_NUMBERS = ("attention", "more keys than queries", "more queries than keys", "no batch")
+SPECTRUM = Exercise(
+    "attention_spectrum",
+    "low_rank_attention",
+    _spectrum_cases,
+    _spectrum_probe,
+    (
+        Property("the largest comes first", 1, _not_sorted, SPECTRUM_NUMBERS),
+        matches(
+            "output",
+            title="equals the singular values",
+            points=2,
+            cases=(*SPECTRUM_NUMBERS, "one token", "float64"),
+        ),
+        matches(
+            "output",
+            title="values that should be 0 are 0 but for rounding",
+            points=1,
+            cases=("three kinds of tokens",),
+        ),
+    ),
+)
+
+
+# --- effective_rank ------------------------------------------------------------------------------
+
+
+def _rank_cases(generator: Generator) -> dict[str, Inputs]:
+    # Random spectra are float64: in float32 a share could be as near to `energy` as its rounding.
+    def case(*shape: int, energy: float) -> Inputs:
+        return in_float64({"attention": _attention(generator, *shape), "energy": energy})
+
+    flat = torch.full((8, 8), 1 / 8)
+    sharp = torch.eye(8)[torch.randperm(8, generator=generator)]
+    return {
+        "attention": case(2, 3, 9, 9, energy=0.9),
+        "nearly everything": case(2, 3, 9, 9, energy=0.99),
+        "more keys than queries": case(2, 6, 11, energy=0.8),
+        "more queries than keys": case(2, 11, 6, energy=0.95),
+        "no batch": case(12, 12, energy=0.9),
+        "flat and sharp": {"attention": torch.stack([flat, sharp]), "energy": 0.8},
+        "one token": {"attention": torch.ones(2, 1, 1), "energy": 0.5},
+    }
+
+
+def _rank_probe(function: Callable, attention: Tensor, energy: float) -> Answer:
+    with supplied(function, attention_spectrum=torch.linalg.svdvals):
+        rank = as_tensor(function(attention, energy))
+    # A whole number; tensors are compared in the type of the inputs.
+    return {"rank": rank.to(attention.dtype)}
+
+
+RANK = Exercise(
+    "effective_rank",
+    "low_rank_attention",
+    _rank_cases,
+    _rank_probe,
+    (
+        matches(
+            "rank",
+            title="the smallest rank that keeps the share",
+            points=2,
+            cases=("attention", "nearly everything", "no batch"),
+        ),
+        matches(
+            "rank",
+            title="for matrices that are not square, too",
+            points=1,
+            cases=("more keys than queries", "more queries than keys", "one token"),
+        ),
+        matches(
+            "rank",
+            title="flat attention has rank 1, sharp attention needs most of its rows",
+            points=1,
+            cases=("flat and sharp",),
+        ),
+    ),
+)
+
+
+# --- linformer_attention -------------------------------------------------------------------------
+
+
+def _linformer_cases(generator: Generator) -> dict[str, Inputs]:
+    def case(n_q: int, n_k: int, d: int, d_v: int, projected: int, scale: float = 1.0) -> Inputs:
+        return attention_case(generator, n_q, n_k, d, d_v, scale) | {
+            "e": normal(generator, n_k, projected, scale=n_k**-0.5),
+            "f": normal(generator, n_k, projected, scale=n_k**-0.5),
+        }
+
+    turned = case(6, 9, 4, 4, 3)
+    turned |= {name: turned[name].mT.contiguous().mT for name in "qkvef"}
+    return {
+        "short": case(5, 5, 4, 4, 3),
+        "more keys than queries": case(7, 11, 8, 3, 5),
+        "more queries than keys": case(9, 6, 4, 5, 2),
+        "as many of everything": case(4, 4, 4, 4, 4),
+        "one mixture": case(5, 7, 4, 4, 1),
+        "one token": case(1, 1, 4, 4, 2),
+        "columns contiguous": turned,
+        "large numbers": case(13, 13, 4, 4, 6, scale=8.0),
+        "float64": in_float64(case(5, 7, 4, 4, 3)),
+        "cost": cost_case(COST_SIZES[0] // 2),
+    }
+
+
+def _linformer_long_cases(generator: Generator) -> dict[str, Inputs]:
+    projections = {
+        name: normal(generator, LONG, PROJECTED, scale=LONG**-0.5) for name in ("e", "f")
+    }
+    return {"long": long_attention_case(generator, LONG, COST_DIM, COST_DIM) | projections}
+
+
+def _linformer_probe(
+    function: Callable,
+    sizes: list[int] | None = None,
+    largest_allowed: list[int] | None = None,
+    cotangent: Tensor | None = None,
+    **tensors: Tensor,
+) -> Answer:
+    def arguments(n: int) -> tuple[Tensor, ...]:
+        generator = Generator().manual_seed(n)
+        return (*cost_tensors(n), *normal(generator, 2, n, PROJECTED, scale=n**-0.5))
+
+    if sizes:
+        return cost_over_sizes(function, arguments, sizes)
+    return with_gradients(function, tensors, cotangent)
+
+
+# With one mixture the weight is 1 whatever q, k and e are, and with one token the mixtures hardly
+# differ: the gradients of these are rounding.
+LINFORMER_GRADIENTS = ("short", "more keys than queries", "more queries than keys")
+LINFORMER = Exercise(
+    "linformer_attention",
+    "low_rank_attention",
+    _linformer_cases,
+    _linformer_probe,
+    (
+        matches(
+            "output",
+            title="equals softmax(Q(EᵀK)ᵀ/√d) FᵀV",
+            points=2,
+            cases=(
+                "short",
+                "as many of everything",
+                "one mixture",
+                "one token",
+                "columns contiguous",
+                "float64",
+            ),
+        ),
+        matches(
+            "output",
+            title="queries, keys and values of different sizes, and large numbers",
+            points=1,
+            cases=("more keys than queries", "more queries than keys", "large numbers"),
+        ),
+        matches(
+            *GRADIENTS,
+            "grad_e",
+            "grad_f",
+            title="gradients reach the projections, too",
+            points=1,
+            cases=LINFORMER_GRADIENTS,
+        ),
+        cost_grows_at_most(
+            1.1,
+            NO_MATRIX,
+            title="O(n·k): nothing n × n is computed",
+            points=2,
+            long=("long",),
+        ),
+    ),
+    _linformer_long_cases,
+)

@@ -1,0 +1,1 @@
+"""Wrong versions of the exercises of 02_linear_attention."""

@@ -1,0 +1,1 @@
+"""Wrong versions of the exercises of 03_low_rank_attention."""

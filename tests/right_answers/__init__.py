@@ -1,1 +1,0 @@
-"""Right versions of the exercises, written differently from solutions/."""
