@@ -15,38 +15,38 @@ from safetensors.torch import save
 from torch import Tensor
 
 from autograder.cases import in_float64
-from autograder.exercise import PUBLIC_SEED, Exercise, Inputs, Raised, ReferenceFailsError
+from autograder.exercise import (
+    PUBLIC_SEED,
+    TOLERANCES,
+    Case,
+    Exercise,
+    Raised,
+    ReferenceFailsError,
+)
 from autograder.exercises import exercises_of
-from autograder.judge import Answers, KnownMistake
+from autograder.lines import Answers
+from autograder.mistakes import KnownMistake
 from autograder.probes import run_probe
 
 RECORDED = Path(__file__).parent / "recorded"
 _SEPARATOR = "|"
 
 
-class _ReferenceAnswer(dict):
-    """The reference's answer to one case, computed when a property first looks into it."""
+def reference_answers(exercise: Exercise, cases: dict[str, Case]) -> Answers:
+    """What the reference answers, in float64, to the cases of parts that compare with it.
 
-    def __init__(self, exercise: Exercise, case: str, inputs: Inputs) -> None:
-        super().__init__()
-        self._question = exercise, case, inputs
-
-    def __missing__(self, key: str) -> Tensor:
-        exercise, case, inputs = self._question
-        if not self:
-            self.update(reference_answers(exercise, {case: inputs})[case])
-            return self[key]
-        raise KeyError(key)
-
-
-def reference_answers(exercise: Exercise, cases: dict[str, Inputs]) -> Answers:
-    """What the reference answers, computed in float64. Raises ReferenceFailsError if it fails."""
-    if exercise.truth is not None:
-        truths = {name: exercise.truth(**in_float64(inputs)) for name, inputs in cases.items()}
-        return {name: truth for name, truth in truths.items() if truth}
+    Raises ReferenceFailsError if it fails.
+    """
     function = getattr(import_module(f"solutions.{exercise.module}"), exercise.name)
-    double = {name: in_float64(inputs) for name, inputs in cases.items()}
-    answers, _ = run_probe(exercise, function, double)
+    answers: Answers = {}
+    asked: dict[str, Case] = {}
+    for name, case in cases.items():
+        part, inputs = exercise.part(case.part), in_float64(case.inputs)
+        if part.compared and part.truth is not None:
+            answers[name] = part.truth(**inputs)
+        elif part.compared:
+            asked[name] = Case(case.part, inputs)
+    answers |= run_probe(exercise, function, asked)[0]
     for name, answer in answers.items():
         if isinstance(answer, Raised):
             raise ReferenceFailsError(
@@ -55,20 +55,21 @@ def reference_answers(exercise: Exercise, cases: dict[str, Inputs]) -> Answers:
     return answers
 
 
-def reference_when_asked(exercise: Exercise, cases: dict[str, Inputs]) -> Answers:
-    """The same, each computed when a property first looks into it: many properties never do."""
-    return {case: _ReferenceAnswer(exercise, case, inputs) for case, inputs in cases.items()}
-
-
-def mistake_answers(exercise: Exercise, cases: dict[str, Inputs]) -> tuple[KnownMistake, ...]:
-    """What each declared mistake answers, but to the costly cases."""
+def mistake_answers(exercise: Exercise, cases: dict[str, Case]) -> tuple[KnownMistake, ...]:
+    """What each declared mistake answers to the cases of parts by which mistakes are told."""
     from solutions.mistakes import mistakes_of
 
-    cases = {case: inputs for case, inputs in cases.items() if case not in exercise.costly}
+    cases = {n: case for n, case in cases.items() if exercise.part(case.part).tells_mistakes}
     return tuple(
-        KnownMistake(m.name, m.explanation, run_probe(exercise, m.function, cases)[0], m.random)
+        KnownMistake(m.name, m.explanation, run_probe(exercise, m.function, cases)[0])
         for m in mistakes_of(exercise.topic, exercise.name)
     )
+
+
+def _is_short(case: Case) -> bool:
+    """Whether answers are compared with fewer digits than float64 has."""
+    given = [x.dtype for x in case.inputs.values() if isinstance(x, Tensor)]
+    return any(dtype in TOLERANCES and dtype != torch.float64 for dtype in given)
 
 
 def record(topic: str) -> bytes:
@@ -79,12 +80,12 @@ def record(topic: str) -> bytes:
     """
     tensors: dict[str, Tensor] = {}
     exceptions: dict[str, dict[str, str]] = {}
-    mistakes_by_exercise: dict[str, list[dict[str, str | bool]]] = {}
+    mistakes_by_exercise: dict[str, list[dict[str, str]]] = {}
     for exercise in exercises_of(topic).values():
-        cases = exercise.draw_cases(PUBLIC_SEED)
+        cases = exercise.draw(PUBLIC_SEED)
         mistakes = mistake_answers(exercise, cases)
         mistakes_by_exercise[exercise.name] = [
-            {"name": m.name, "explanation": m.explanation, "random": m.random} for m in mistakes
+            {"name": m.name, "explanation": m.explanation} for m in mistakes
         ]
         everyone = {"reference": reference_answers(exercise, cases)}
         everyone |= {m.name: m.answers for m in mistakes}
@@ -96,8 +97,8 @@ def record(topic: str) -> bytes:
                     continue
                 for name, tensor in answer.items():
                     # The truth is float64 throughout; a mistake has the dtype of its case.
-                    truth = who == "reference" and tensor.dtype == torch.float64
-                    stored = tensor.float() if truth else tensor
+                    short = who == "reference" and _is_short(cases[case])
+                    stored = tensor.float() if short and tensor.is_floating_point() else tensor
                     tensors[key + _SEPARATOR + name] = stored.contiguous().clone()
     about = {"exceptions": exceptions, "mistakes": mistakes_by_exercise}
     # One entry: safetensors writes several in an order that changes from run to run.

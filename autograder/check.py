@@ -35,7 +35,7 @@ def check_exercise(exercise: Exercise, function: Callable) -> Report:
     except ModuleNotFoundError:
         return Report(exercise.name, note="While work is graded, only the course's checks count.")
     expected, mistakes = recorded_answers(exercise)
-    cases = exercise.draw_cases(PUBLIC_SEED)
+    cases = exercise.draw(PUBLIC_SEED)
     answers, printed = run_probe(exercise, function, cases)
     return judge(exercise, cases, answers, expected, mistakes, printed)
 

@@ -19,6 +19,7 @@ GUARD = 64
 """Rows of NaN after a matrix: as many as the largest tile has."""
 TILES = {"BLOCK_Q": 32, "BLOCK_K": 16}
 UNCOUNTED = -1
+_OF_CODE = ("spilled", "shared_memory", "allowed_shared_memory", "tensor_core_instructions")
 
 
 def triton_kernel(function: Any) -> Any:
@@ -120,16 +121,17 @@ def code_answer(kernel: Any, constants: dict[str, int | bool]) -> Answer:
     except CompileError as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
         raise AnswerError(f"Triton cannot compile it: {' '.join(lines[-3:])}") from None
-    names = "spilled", "shared_memory", "allowed_shared_memory", "tensor_core_instructions"
-    return {name: torch.tensor([getattr(row, name) for row in rows]) for name in names}
+    return {name: torch.tensor([getattr(row, name) for row in rows]) for name in _OF_CODE}
 
 
 def bad_code(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
     """Complain of machine code without tensor cores, or that needs more than there is."""
     from course.machine_code import TARGETS
 
+    if any(answer[name].shape != (len(TARGETS),) for name in _OF_CODE):
+        return "what it is compiled to could not be read"
     for index, target in enumerate(TARGETS):
-        numbers = {name: int(tensor[index]) for name, tensor in answer.items()}
+        numbers = {name: int(answer[name][index]) for name in _OF_CODE}
         if numbers["shared_memory"] > numbers["allowed_shared_memory"]:
             return f"on {target} it needs {numbers['shared_memory']:,} bytes of shared memory"
         if numbers["spilled"]:

@@ -4,15 +4,25 @@ import contextlib
 import io
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from autograder.exercise import Answer, AnswerError, Exercise, Inputs, Raised
-from course.measure import count_cost, one_thread
+from autograder.exercise import (
+    CHANGED,
+    Answer,
+    AnswerError,
+    Case,
+    Exercise,
+    Inputs,
+    Raised,
+    is_mutable,
+)
+from course.measure import one_thread
 
 _TRACE_OF_TORCH = "\nException raised from "
 """What begins the list of torch's own C++ frames in some of its messages."""
@@ -43,12 +53,13 @@ def with_gradients(
 ) -> Answer:
     """Run function(*tensors); return its output, and grad_<name> of ⟨output, cotangent⟩ by each.
 
-    A tensor that the output does not depend on has a gradient of zeros. Without a cotangent, only
-    the output is returned.
+    A tensor that the output does not depend on has a gradient of zeros; where the output carries
+    none, gradients have no numbers. Without a cotangent, only the output is returned.
     """
     if cotangent is None:
         return {"output": as_tensor(function(*tensors.values()))}
-    leaves = {name: tensor.clone().requires_grad_() for name, tensor in tensors.items()}
+    # They share the memory of the inputs, where it is seen whether these were overwritten.
+    leaves = {name: tensor.detach().requires_grad_() for name, tensor in tensors.items()}
     output = as_tensor(function(*leaves.values()))
     answer = {"output": output.detach()}
     if output.shape != cotangent.shape:
@@ -56,7 +67,7 @@ def with_gradients(
             f"grad_{name}": torch.full_like(t, torch.nan) for name, t in tensors.items()
         }
     if not output.requires_grad:
-        raise AnswerError("the output does not carry gradients: did you detach, or use .item()?")
+        return answer | {f"grad_{name}": torch.empty(0) for name in tensors}
     gradients = torch.autograd.grad(
         (output * cotangent).sum(), list(leaves.values()), allow_unused=True
     )
@@ -65,23 +76,8 @@ def with_gradients(
     return answer
 
 
-def cost_over_sizes(
-    function: Callable[..., Any], arguments: Callable[[int], tuple], sizes: list[int]
-) -> Answer:
-    """Count function(*arguments(n)) for each n: work, calls, largest_tensor, an entry a size."""
-    costs = []
-    for n in sizes:
-        given = arguments(n)
-        costs.append(count_cost(lambda given=given: as_tensor(function(*given))))
-    return {
-        "work": torch.tensor([cost.work for cost in costs]),
-        "calls": torch.tensor([cost.calls for cost in costs]),
-        "largest_tensor": torch.tensor([cost.largest_tensor for cost in costs]),
-    }
-
-
 @contextlib.contextmanager
-def supplied(function: Callable, **working: Callable) -> Iterator[None]:
+def _supplied(function: Callable, working: Mapping[str, Callable]) -> Iterator[None]:
     """Bind `working` functions in the student's namespace while the probe runs.
 
     So that an exercise which builds on earlier ones does not fail because those are unsolved.
@@ -102,7 +98,23 @@ def supplied(function: Callable, **working: Callable) -> Iterator[None]:
 
 def _copy(inputs: Inputs) -> Inputs:
     # A function that writes into its arguments must not change the case.
-    return {k: v.clone() if isinstance(v, Tensor) else v for k, v in inputs.items()}
+    return {
+        name: value.clone() if isinstance(value, Tensor) else copy(value)
+        for name, value in inputs.items()
+    }
+
+
+def _changed(inputs: Inputs, given: Inputs) -> Tensor:
+    """1 for each input that could be overwritten and was, 0 for the others."""
+
+    def same(a: Any, b: Any) -> bool:
+        if not isinstance(a, Tensor):
+            return a == b
+        return a.shape == b.shape and torch.equal(a.nan_to_num(), b.nan_to_num())
+
+    mutable = [name for name, value in inputs.items() if is_mutable(value)]
+    flags = [not same(inputs[name], given[name]) for name in mutable]
+    return torch.tensor(flags, dtype=torch.uint8)
 
 
 def _line_of(error: BaseException, function: Callable) -> str:
@@ -128,12 +140,13 @@ def default_settings() -> Iterator[None]:
 
 
 def run_probe(
-    exercise: Exercise, function: Callable, cases: dict[str, Inputs]
+    exercise: Exercise, function: Callable, cases: dict[str, Case]
 ) -> tuple[dict[str, Answer | Raised], str]:
     """Run a function on every case: (answers by case, what it printed).
 
-    Exceptions become `Raised`. Nothing reaches stdout or stderr: nbgrader scores a cell that
-    writes to stderr as 0, and a warning is no mistake.
+    An answer also tells, as `CHANGED`, which inputs were overwritten. Exceptions become `Raised`.
+    Nothing reaches stdout or stderr: nbgrader scores a cell that writes to stderr as 0, and a
+    warning is no mistake.
     """
     answers: dict[str, Answer | Raised] = {}
     printed = io.StringIO()
@@ -147,10 +160,14 @@ def run_probe(
     ):
         warnings.simplefilter("ignore")
         torch.manual_seed(0)
-        for name, inputs in cases.items():
+        for name, case in cases.items():
+            part, given = exercise.part(case.part), _copy(case.inputs)
             try:
-                answer = exercise.probe(function, **_copy(inputs))
+                with _supplied(function, part.supplies):
+                    answer = part.probe(function, **given)
                 answers[name] = {key: tensor.detach() for key, tensor in answer.items()}
+                if not part.only_grading:
+                    answers[name][CHANGED] = _changed(case.inputs, given)
             except Exception as error:
                 message = str(error).partition(_TRACE_OF_TORCH)[0]
                 answers[name] = Raised(type(error).__name__, message, _line_of(error, function))

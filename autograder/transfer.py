@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from autograder.exercise import Answer, Inputs, Raised
+from autograder.exercise import Answer, Case, Raised
 
 _SEPARATOR = "|"
 _HEADER_LIMIT = 1_000_000
@@ -23,26 +23,30 @@ class MalformedError(Exception):
     """What came back is no set of answers; the text says why."""
 
 
-def pack_cases(cases: dict[str, Inputs]) -> bytes:
-    """The cases as bytes."""
+def pack_cases(cases: dict[str, Case]) -> bytes:
+    """The cases as bytes. A tensor whose axes lie in another order in memory keeps that."""
     tensors: dict[str, Tensor] = {}
-    about: dict[str, dict[str, Any]] = {}
-    for case, inputs in cases.items():
-        about[case] = {}
-        for name, value in inputs.items():
+    about: dict[str, Any] = {}
+    for name, case in cases.items():
+        inputs, orders = {}, {}
+        for key, value in case.inputs.items():
             if isinstance(value, Tensor):
-                tensors[case + _SEPARATOR + name] = value.contiguous().clone()
+                orders[key] = sorted(range(value.dim()), key=value.stride, reverse=True)
+                tensors[name + _SEPARATOR + key] = value.permute(orders[key]).contiguous().clone()
                 value = None  # only its place: the file keeps another order
-            about[case][name] = value
+            inputs[key] = value
+        about[name] = [case.part, inputs, orders]
     return save(tensors, metadata={"about": json.dumps(about)})
 
 
-def unpack_cases(data: bytes) -> dict[str, Inputs]:
+def unpack_cases(data: bytes) -> dict[str, Case]:
     """The cases that `pack_cases` packed, in their order."""
-    cases = _about(data)
-    for key, tensor in load(data).items():
-        case, name = key.split(_SEPARATOR)
-        cases[case][name] = tensor
+    cases, tensors = {}, load(data)
+    for name, (part, inputs, orders) in _about(data).items():
+        for key, order in orders.items():
+            tensor = tensors[name + _SEPARATOR + key]
+            inputs[key] = tensor.permute([order.index(axis) for axis in range(tensor.dim())])
+        cases[name] = Case(part, inputs)
     return cases
 
 

@@ -22,7 +22,7 @@ from nbgrader.preprocessors import Execute
 from nbgrader.utils import is_grade, is_solution
 from traitlets import Bool, Integer
 
-from autograder.exercise import AnswerError, Exercise, Inputs, Raised
+from autograder.exercise import AnswerError, Case, Exercise, Raised
 from autograder.exercises import all_exercises
 from autograder.grading import notice
 from autograder.grading.provisioner import SandboxProvisioner
@@ -265,7 +265,7 @@ class ExecuteAndJudge(Execute):
                     "Only those can be judged; let a person grade other cells."
                 )
             exercise = all_exercises()[name]
-            if exercise.in_triton == in_triton:
+            if (exercise.kind == "kernel") == in_triton:
                 start = time.monotonic()
                 report = self._judge(exercise)
                 seconds[name] = round(time.monotonic() - start, 3)
@@ -275,7 +275,7 @@ class ExecuteAndJudge(Execute):
     def _judge(self, exercise: Exercise) -> Report:
         # The functions' process may send messages about cells that have been run: to a copy.
         nb, self.nb = self.nb, deepcopy(self.nb)
-        ask = self._ask_the_kernel if exercise.in_triton else self._ask_the_notebook
+        ask = self._ask_the_kernel if exercise.kind == "kernel" else self._ask_the_notebook
         try:
             return decide(exercise, self._seed(), lambda cases: ask(exercise, cases))
         except NoAnswerError as error:
@@ -289,12 +289,12 @@ class ExecuteAndJudge(Execute):
             self._drawn = secrets.randbits(62) if self.seed is None else self.seed
         return self._drawn
 
-    def _ask_the_notebook(self, exercise: Exercise, cases: dict[str, Inputs]) -> Returned:
+    def _ask_the_notebook(self, exercise: Exercise, cases: dict[str, Case]) -> Returned:
         if self.km is None:
             self._begin()
         return self._ask(exercise, "globals()", cases)
 
-    def _ask_the_kernel(self, exercise: Exercise, cases: dict[str, Inputs]) -> Returned:
+    def _ask_the_kernel(self, exercise: Exercise, cases: dict[str, Case]) -> Returned:
         cells = [c for c in self.nb.cells if c.cell_type == "code" and not is_grade(c)]
         try:
             source = kernel_source([cell.source for cell in cells], exercise.name)
@@ -309,7 +309,7 @@ class ExecuteAndJudge(Execute):
         namespace = f"__import__('autograder.respond').respond.kernels_in({place})"
         return self._ask(exercise, namespace, cases)
 
-    def _ask(self, exercise: Exercise, namespace: str, cases: dict[str, Inputs]) -> Returned:
+    def _ask(self, exercise: Exercise, namespace: str, cases: dict[str, Case]) -> Returned:
         self._asked += 1
         sent, answered = f"{self._asked}.cases", f"{self._asked}.answers"
         places = (self._scratch.path_there(name) for name in (sent, answered))

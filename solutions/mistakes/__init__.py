@@ -10,24 +10,21 @@ from pkgutil import iter_modules
 class Mistake:
     """A wrong version of an exercise. Its name is the function's, as words.
 
-    random: its numbers change from call to call, so it is known by the properties that fail.
+    Where its numbers change from call to call, a part of the exercise has a sign with its name.
     """
 
     exercise: str
     name: str
     explanation: str
     function: Callable
-    random: bool = False
 
 
-def mistake(
-    exercise: Callable, explanation: str, random: bool = False
-) -> Callable[[Callable], Mistake]:
+def mistake(exercise: Callable, explanation: str) -> Callable[[Callable], Mistake]:
     """Declare the decorated function as a wrong version of `exercise`, a reference solution."""
 
     def declare(function: Callable) -> Mistake:
         name = function.__name__.replace("_", " ").strip()
-        return Mistake(exercise.__name__, name, explanation, function, random)
+        return Mistake(exercise.__name__, name, explanation, function)
 
     return declare
 

@@ -1,23 +1,39 @@
 """The tolerance policy, and the judge's way of failing closed."""
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autograder.exercise import Exercise, Raised, difference
-from autograder.judge import KnownMistake, judge
-from autograder.properties import cost_grows_at_most, matches
+from autograder.cost import cost
+from autograder.exercise import CHANGED, Answer, Case, Exercise, Inputs, Part, Raised, difference
+from autograder.judge import judge
+from autograder.mistakes import KnownMistake
+from autograder.probes import run_probe
+from autograder.properties import matches
 
 TRUTH = torch.randn(8, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-EXERCISE = Exercise(
-    "double",
-    "none",
-    lambda generator: {"only": {"x": TRUTH}},
-    lambda function, x: {"output": function(x)},
-    (matches("output", title="doubles", points=2),),
-)
-CASES = {"only": {"x": TRUTH}}
+DOUBLES = matches("output", title="doubles", points=2)
+
+
+def exercise_of(*parts: Part) -> Exercise:
+    return Exercise("double", "none", parts)
+
+
+def drawn(generator: torch.Generator) -> dict[str, Inputs]:
+    return {"only": {"x": TRUTH}}
+
+
+def doubled(function: Callable, x: torch.Tensor) -> Answer:
+    return {"output": function(x)}
+
+
+EXERCISE = exercise_of(Part("numbers", drawn, doubled, (DOUBLES,)))
+CASES = {"only": Case("numbers", {"x": TRUTH})}
+KEPT = {CHANGED: torch.zeros(1, dtype=torch.uint8)}
 EXPECTED = {"only": {"output": TRUTH}}
 
 
@@ -103,17 +119,135 @@ def test_a_mistake_of_nan_or_infinity_is_named_where_the_answer_has_the_same(ent
 
 
 def test_cost_is_judged_by_slope_calls_and_the_largest_tensor():
-    prop = cost_grows_at_most(1.1, "too big", title="linear", points=1)
-    inputs = {"sizes": [100, 200, 400], "largest_allowed": [1000, 2000, 4000]}
-
-    def complaint(work, largest, calls=(5, 5, 5), **more):
+    def complaint(work, largest, calls=(5, 5, 5), allowed=None):
+        (part,) = cost(
+            lambda generator, n: {},
+            lambda function: function(),
+            exponent=1.1,
+            largest=lambda n: 10 * n,
+            calls=allowed,
+            words="too big",
+            title="linear",
+            points=1,
+            sizes=(100, 200, 400),
+        )
         counted = {"work": work, "largest_tensor": largest, "calls": calls}
         answer = {name: torch.tensor(values) for name, values in counted.items()}
-        return prop.complain(inputs | more, answer, {})
+        return part.properties[0].complain({}, answer, {})
 
     assert complaint([10, 20, 40], [900, 1900, 3900]) is None
     assert "n^2.00" in complaint([10, 40, 160], [900, 1900, 3900])
     assert "at n = 200 your largest tensor has 2,001" in complaint([10, 20, 40], [900, 2001, 4000])
-    many = complaint([10, 20, 40], [900, 1900, 3900], [5, 50, 500], calls_allowed=[100, 200, 400])
-    assert "at n = 400 torch was called 500 times" in many
+    many = complaint([10, 20, 40], [900, 1900, 3900], [5, 50, 500], allowed=lambda n: n)
+    assert "at n = 400 torch was called 500 times, at most 400 are allowed" in many
     assert "no PyTorch operation was seen" in complaint([0, 0, 0], [0, 0, 0], [0, 0, 0])
+    assert "could not be counted" in complaint([10, 20], [900, 1900, 3900])
+
+
+# --- Lines, and what all exercises have in common ------------------------------------------------
+
+
+def test_properties_with_one_title_are_one_line_earned_together():
+    def part(name, points, complaint):
+        prop = replace(DOUBLES, points=points, complain=lambda *case: complaint, compared=())
+        return Part(name, lambda generator: {name: {"n": 1}}, doubled, (prop,))
+
+    for complaint, earned in ((None, 3), ("it is slow", 0)):
+        exercise = exercise_of(part("one", 3, None), part("two", 0, complaint))
+        answers = {"one": {}, "two": {}}
+        report = judge(exercise, exercise.draw(0), answers, {})
+        assert (report.points, report.max_points, len(report.lines)) == (earned, 3, 1)
+
+
+def judged(function, *cases):
+    """The report on a function of x, whose truth is 2 x."""
+    inputs = {f"case {i}": {"x": x} for i, x in enumerate(cases)}
+    exercise = exercise_of(Part("numbers", lambda generator: inputs, doubled, (DOUBLES,)))
+    drawn = exercise.draw(0)
+    expected = {name: {"output": 2 * case.inputs["x"].double()} for name, case in drawn.items()}
+    answers, _ = run_probe(exercise, function, drawn)
+    return judge(exercise, drawn, answers, expected, ())
+
+
+def overwrites(x):
+    x *= 2
+    return x.clone()
+
+
+def overwrites_in_secret(x):
+    output = 2 * x
+    x.data.zero_()
+    return output
+
+
+def unpacks_two(x):
+    _n, _d = x.shape
+    return 2 * x
+
+
+X, Y, Z = torch.randn(3, 2), torch.randn(4, 2), torch.randn(1, 2)
+GENERAL = {
+    "it overwrites what it is given": (overwrites, overwrites_in_secret),
+    "another type of numbers": (lambda x: 2 * x.double(), lambda x: (2 * x).to(torch.float64)),
+    "axes of length 1": (lambda x: (2 * x).squeeze(0), lambda x: (2 * x).unsqueeze(1)),
+    "the last two axes exchanged": (lambda x: 2 * x.mT,),
+    "the opposite sign": (lambda x: -2 * x,),
+    "": (lambda x: 3 * x, lambda x: x @ x.mT, lambda x: None, lambda x: [][0]),
+}
+WRONG = [(name, function) for name, functions in GENERAL.items() for function in functions]
+
+
+@pytest.mark.parametrize(("name", "function"), WRONG)
+def test_mistakes_of_all_exercises_are_named_and_nothing_else_is(name, function):
+    report = judged(function, X, Y, Z)
+    assert report.points < report.max_points
+    assert report.mistake == name
+
+
+def test_a_function_for_one_number_of_axes_is_told_so():
+    report = judged(unpacks_two, X, Y, X[None])
+    assert report.mistake == "for one number of axes only"
+    assert "not enough values" in report.lines[0].complaint or "too many" in str(report.lines)
+
+
+def test_digits_lost_on_the_way_are_told():
+    report = judged(lambda x: (2 * x).float().to(x.dtype), X, X.double() / 3)
+    assert report.mistake == "fewer digits than it was given"
+
+
+def test_who_overwrites_loses_one_point_and_is_told_what_was_overwritten():
+    report = judged(overwrites_in_secret, X, Y)
+    assert (report.points, report.max_points) == (2, 3)
+    assert "x holds other numbers" in report.lines[-1].complaint
+
+
+def test_who_does_nothing_earns_nothing_for_leaving_inputs_alone():
+    assert judged(lambda x: x, X, Y).points == 0
+    assert judged(lambda x: None, X, Y).points == 0
+
+
+def test_an_exception_is_a_mistakes_own_only_if_it_is_the_same():
+    mistake = KnownMistake("raises", "It raises.", {"only": Raised("ValueError", "at 3")})
+    for raised, name in (
+        (Raised("ValueError", "at 3", "line 2"), "raises"),
+        (Raised("ValueError", "at 4"), ""),
+        (Raised("TypeError", "at 3"), ""),
+    ):
+        report = judge(EXERCISE, CASES, {"only": raised}, EXPECTED, (mistake,))
+        assert report.mistake == name
+
+
+def test_a_mistake_with_random_numbers_is_known_by_its_sign_in_every_case():
+    def drawn(generator):
+        return {"a": {"n": 1}, "b": {"n": 2}}
+
+    part = Part(
+        "numbers", drawn, doubled, (replace(DOUBLES, complain=lambda *case: "wrong", compared=()),),
+        signs={"too long": lambda inputs, answer, expected: len(answer["output"]) > inputs["n"]},
+    )  # fmt: skip
+    exercise = exercise_of(part)
+    mistake = KnownMistake("too long", "It is.", {"a": {}, "b": {}})
+    for lengths, name in (((2, 3), "too long"), ((2, 2), "")):
+        answers = {c: {"output": torch.zeros(n)} for c, n in zip("ab", lengths, strict=True)}
+        report = judge(exercise, exercise.draw(0), answers, {}, (mistake,))
+        assert report.mistake == name

@@ -27,7 +27,9 @@ SOLVED = ("elu_feature_map", "recurrent_step", "positive_random_features")
 EXERCISES = {n: e for n, e in exercises_of(TOPIC).items() if n in (ATTACKED, *SOLVED)}
 NOTHING = dict.fromkeys(EXERCISES, 0)
 HONEST = {name: exercise.points for name, exercise in EXERCISES.items()} | {ATTACKED: 0}
-WITHOUT_COST = sum(prop.points for prop in EXERCISES[ATTACKED].properties if not prop.long)
+_LONG = [part for part in EXERCISES[ATTACKED].parts if part.only_grading]
+_ENFORCED = {prop.title for part in _LONG for prop in part.properties}
+WITHOUT_COST = sum(p for title, p in EXERCISES[ATTACKED].titles.items() if title not in _ENFORCED)
 """What an attention earns that is right and quadratic."""
 
 KNOWN: dict[str, str] = {}

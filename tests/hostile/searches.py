@@ -23,8 +23,11 @@ def replays_what_is_recorded(notebook: NotebookNode) -> None:
     elu = EXERCISES["elu_feature_map"]
     recorded, _ = recorded_answers(elu)
     pairs = [
-        (round(inputs["x"].flatten()[-1].item(), 4), recorded[name]["output"].flatten().tolist())
-        for name, inputs in elu.draw_cases(PUBLIC_SEED).items()
+        (
+            round(case.inputs["x"].flatten()[-1].item(), 4),
+            recorded[name]["output"].flatten().tolist(),
+        )
+        for name, case in elu.draw(PUBLIC_SEED).items()
     ]
     cell_of(notebook, "elu_feature_map").source = "\n".join(
         [

@@ -165,7 +165,7 @@ def test_an_unsolved_softmax_attention_does_not_fail_multi_head_attention():
     namespace = {}
     exec(exercise_source(right, exercise.name, set(exercises)), namespace)
     namespace["softmax_attention"] = softmax_attention
-    cases = exercise.draw_cases(PUBLIC_SEED)
+    cases = exercise.draw(PUBLIC_SEED)
     answers, _ = run_probe(exercise, namespace[exercise.name], cases)
     report = judge(exercise, cases, answers, reference_answers(exercise, cases))
     assert report.points == exercise.points

@@ -5,18 +5,11 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-from autograder.cases import (
-    COST_DIM,
-    GRADIENTS,
-    attention_case,
-    cost_tensors,
-    in_float64,
-    long_attention_case,
-    normal,
-)
-from autograder.exercise import Answer, Exercise, Inputs
-from autograder.probes import cost_over_sizes, supplied, with_gradients
-from autograder.properties import cost_grows_at_most, matches
+from autograder.cases import COUNTED_DIM, GRADIENTS, attention_case, in_float64, normal, sequence
+from autograder.cost import cost
+from autograder.exercise import Answer, Exercise, Inputs, Part
+from autograder.probes import with_gradients
+from autograder.properties import matches
 from course.specifications.foundations import attention_query_by_query
 
 
@@ -25,9 +18,6 @@ def _laid_out_by_columns(x: Tensor) -> Tensor:
 
 
 # --- softmax_attention ---------------------------------------------------------------------------
-
-# Shorter than where the cost is linear.
-QUADRATIC_SIZES = [64, 128, 256]
 
 
 def _random_mask(generator: Generator, *shape: int) -> Tensor:
@@ -58,31 +48,16 @@ def _softmax_cases(generator: Generator) -> dict[str, Inputs]:
         "causal": case(7, 7, causal=True),
         "causal, more keys than queries": case(5, 8, causal=True),
         "causal and masked": case(7, 7, causal=True, mask=_random_mask(generator, 7, 7)),
-        "cost": {
-            "sizes": QUADRATIC_SIZES,
-            "largest_allowed": [2 * n * n for n in QUADRATIC_SIZES],
-            "calls_allowed": [n // 2 for n in QUADRATIC_SIZES],
-        },
     }
-
-
-def _softmax_long_cases(generator: Generator) -> dict[str, Inputs]:
-    # An n × n × d tensor of these is 4.3 GB.
-    return {"wide": long_attention_case(generator, 1024, 1024, COST_DIM)}
 
 
 def _softmax_probe(
     function: Callable,
+    cotangent: Tensor,
     mask: Tensor | None = None,
     causal: bool = False,
-    sizes: list[int] | None = None,
-    largest_allowed: list[int] | None = None,
-    calls_allowed: list[int] | None = None,
     **tensors: Tensor,
 ) -> Answer:
-    if sizes:
-        return cost_over_sizes(function, cost_tensors, sizes)
-    cotangent = tensors.pop("cotangent", None)
     return with_gradients(lambda q, k, v: function(q, k, v, mask, causal), tensors, cotangent)
 
 
@@ -91,51 +66,76 @@ CAUSAL = ("causal", "causal, more keys than queries", "causal and masked")
 SOFTMAX = Exercise(
     "softmax_attention",
     "foundations",
-    _softmax_cases,
-    _softmax_probe,
     (
-        matches(
-            "output",
-            title="the weights of a query sum to 1: constant values come back unchanged",
-            points=1,
-            cases=("constant values",),
+        Part(
+            "numbers",
+            _softmax_cases,
+            _softmax_probe,
+            (
+                matches(
+                    "output",
+                    title="the weights of a query sum to 1: constant values come back unchanged",
+                    points=1,
+                    cases=("constant values",),
+                ),
+                matches(
+                    "output",
+                    title="equals softmax(q kᵀ / √d) v",
+                    points=2,
+                    cases=(
+                        "short",
+                        "more keys than queries",
+                        "one token",
+                        "float64",
+                        "not contiguous",
+                    ),
+                ),
+                matches(
+                    "output",
+                    title="large numbers do not overflow",
+                    points=1,
+                    cases=("large numbers",),
+                ),
+                matches(
+                    "output", title="a query sees only what the mask shows", points=1, cases=MASKED
+                ),
+                matches(
+                    "output",
+                    title="a query that sees no key gives zeros",
+                    points=1,
+                    cases=("queries without keys",),
+                ),
+                matches("output", title="causal: query i sees keys 0 to i", points=1, cases=CAUSAL),
+                matches(
+                    *GRADIENTS,
+                    title="gradients are right",
+                    points=1,
+                    # With one token the weight is 1 whatever q and k are: gradients are rounding.
+                    cases=(
+                        "short",
+                        "more keys than queries",
+                        *MASKED,
+                        "queries without keys",
+                        *CAUSAL,
+                    ),
+                ),
+            ),
         ),
-        matches(
-            "output",
-            title="equals softmax(q kᵀ / √d) v",
-            points=2,
-            cases=("short", "more keys than queries", "one token", "float64", "not contiguous"),
-        ),
-        matches(
-            "output",
-            title="large numbers do not overflow",
-            points=1,
-            cases=("large numbers",),
-        ),
-        matches("output", title="a query sees only what the mask shows", points=1, cases=MASKED),
-        matches(
-            "output",
-            title="a query that sees no key gives zeros",
-            points=1,
-            cases=("queries without keys",),
-        ),
-        matches("output", title="causal: query i sees keys 0 to i", points=1, cases=CAUSAL),
-        matches(
-            *GRADIENTS,
-            title="gradients are right",
-            points=1,
-            # With one token the weight is 1 whatever q and k are: their gradients are rounding.
-            cases=("short", "more keys than queries", *MASKED, "queries without keys", *CAUSAL),
-        ),
-        cost_grows_at_most(
-            2.1,
-            "the scores are n × n, and a matrix product needs no more",
+        *cost(
+            sequence,
+            lambda function, **tensors: function(*tensors.values()),
+            exponent=2.1,
+            largest=lambda n: 2 * n * n,
+            calls=lambda n: n // 2,
+            words="the scores are n × n, and a matrix product needs no more",
             title="all queries at once, and nothing larger than n × n",
             points=1,
-            long=("wide",),
+            # Shorter than where the cost is linear.
+            sizes=(64, 128, 256),
+            # An n × n × d tensor of these is 4.3 GB.
+            long={"wide": lambda generator: sequence(generator, 1024, 1024, COUNTED_DIM)},
         ),
     ),
-    _softmax_long_cases,
 )
 
 
@@ -180,10 +180,9 @@ def _heads_probe(
     causal: bool = False,
     **tensors: Tensor,
 ) -> Answer:
-    with supplied(function, softmax_attention=attention_query_by_query):
-        return with_gradients(
-            lambda x, *weights: function(x, *weights, num_heads, causal), tensors, cotangent
-        )
+    return with_gradients(
+        lambda x, *weights: function(x, *weights, num_heads, causal), tensors, cotangent
+    )
 
 
 SEVERAL_HEADS = (
@@ -197,27 +196,33 @@ SEVERAL_HEADS = (
 HEADS = Exercise(
     "multi_head_attention",
     "foundations",
-    _heads_cases,
-    _heads_probe,
     (
-        matches(
-            "output",
-            title="one head is softmax attention between the four projections",
-            points=1,
-            cases=("one head",),
-        ),
-        matches(
-            "output",
-            title="every head attends by its own columns",
-            points=2,
-            cases=SEVERAL_HEADS,
-        ),
-        matches("output", title="causal, too", points=1, cases=("causal",)),
-        matches(
-            *(f"grad_{name}" for name in ("x", *WEIGHTS)),
-            title="gradients reach the input and the weights",
-            points=1,
-            cases=("one head", "two heads", "narrow heads", "causal"),
+        Part(
+            "numbers",
+            _heads_cases,
+            _heads_probe,
+            (
+                matches(
+                    "output",
+                    title="one head is softmax attention between the four projections",
+                    points=1,
+                    cases=("one head",),
+                ),
+                matches(
+                    "output",
+                    title="every head attends by its own columns",
+                    points=2,
+                    cases=SEVERAL_HEADS,
+                ),
+                matches("output", title="causal, too", points=1, cases=("causal",)),
+                matches(
+                    *(f"grad_{name}" for name in ("x", *WEIGHTS)),
+                    title="gradients reach the input and the weights",
+                    points=1,
+                    cases=("one head", "two heads", "narrow heads", "causal"),
+                ),
+            ),
+            supplies={"softmax_attention": attention_query_by_query},
         ),
     ),
 )

@@ -5,10 +5,11 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-from autograder.cases import COST_DIM, LONG, cost_case, cost_tensors, in_float64, normal
-from autograder.exercise import Answer, Exercise, Inputs, Property
-from autograder.probes import as_tensor, cost_over_sizes
-from autograder.properties import cost_grows_at_most, matches
+from autograder.cases import COUNTED_DIM, LONG_TOKENS, in_float64, normal
+from autograder.cost import cost
+from autograder.exercise import Answer, Exercise, Inputs, Part, Property
+from autograder.probes import as_tensor
+from autograder.properties import matches
 from course.specifications.foundations import best_error
 
 # --- low_rank_approximation ----------------------------------------------------------------------
@@ -40,25 +41,15 @@ def _low_rank_cases(generator: Generator) -> dict[str, Inputs]:
         "float64": in_float64(case(2, 6, 4)),
         "not contiguous": {"matrix": _matrix(generator, 4, 7).mT, "rank": 2},
         "batch": case(2, 2, 3, 6, 5),
-        "cost": cost_case(4 * COST_DIM, rank=3),
     }
 
 
-def _low_rank_long_cases(generator: Generator) -> dict[str, Inputs]:
-    # The float32 decomposition of so tall a matrix is off by more than its small entries allow.
-    return {"long": in_float64({"matrix": _matrix(generator, LONG, COST_DIM), "rank": 3})}
-
-
-def _low_rank_probe(
-    function: Callable,
-    rank: int,
-    matrix: Tensor | None = None,
-    sizes: list[int] | None = None,
-    largest_allowed: list[int] | None = None,
-) -> Answer:
-    if sizes:
-        return cost_over_sizes(function, lambda n: (cost_tensors(n)[0].squeeze(), rank), sizes)
+def _low_rank_probe(function: Callable, matrix: Tensor, rank: int) -> Answer:
     return {"output": as_tensor(function(matrix, rank))}
+
+
+def _tall(generator: Generator, rows: int) -> Inputs:
+    return {"matrix": _matrix(generator, rows, COUNTED_DIM)}
 
 
 def _not_the_best(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
@@ -89,42 +80,56 @@ def _rank_too_high(inputs: Inputs, answer: Answer, expected: Answer) -> str | No
 LOW_RANK = Exercise(
     "low_rank_approximation",
     "foundations",
-    _low_rank_cases,
-    _low_rank_probe,
     (
-        Property("the rank is what was asked for", 1, _rank_too_high, ("square", "tall", "wide")),
-        Property(
-            "the error is the smallest possible: √(Σσ²) over the singular values left out",
-            1,
-            _not_the_best,
-            ("square", "tall", "wide", "rank one", "every singular value", "batch"),
-        ),
-        matches(
-            "output",
-            title="equals the closest matrix",
-            points=1,
-            cases=(
-                "square",
-                "tall",
-                "wide",
-                "rank one",
-                "one entry",
-                "rank lower than asked for",
-                "small numbers",
-                "float64",
-                "not contiguous",
+        Part(
+            "numbers",
+            _low_rank_cases,
+            _low_rank_probe,
+            (
+                Property(
+                    "the rank is what was asked for", 1, _rank_too_high, ("square", "tall", "wide")
+                ),
+                Property(
+                    "the error is the smallest possible: √(Σσ²) over the singular values left out",
+                    1,
+                    _not_the_best,
+                    ("square", "tall", "wide", "rank one", "every singular value", "batch"),
+                ),
+                matches(
+                    "output",
+                    title="equals the closest matrix",
+                    points=1,
+                    cases=(
+                        "square",
+                        "tall",
+                        "wide",
+                        "rank one",
+                        "one entry",
+                        "rank lower than asked for",
+                        "small numbers",
+                        "float64",
+                        "not contiguous",
+                    ),
+                ),
+                matches(
+                    "output", title="a batch, each matrix by itself", points=1, cases=("batch",)
+                ),
             ),
         ),
-        matches("output", title="a batch, each matrix by itself", points=1, cases=("batch",)),
-        cost_grows_at_most(
-            1.1,
-            "of a tall matrix's left singular vectors, only as many as it has columns are needed",
+        *cost(
+            _tall,
+            lambda function, matrix: function(matrix, 3),
+            exponent=1.1,
+            largest=lambda rows: 4 * COUNTED_DIM * rows,
+            words="of a tall matrix's left singular vectors, only as many as it has columns are "
+            "needed",
             title="O(rows · columns²) for a tall matrix: nothing rows × rows",
             points=1,
-            long=("long",),
+            # The float32 decomposition of so tall a matrix is off by more than its small entries
+            # allow.
+            long={"long": lambda generator: in_float64(_tall(generator, LONG_TOKENS))},
         ),
     ),
-    _low_rank_long_cases,
 )
 
 
@@ -164,21 +169,28 @@ def _error_probe(function: Callable, approximation: Tensor, matrix: Tensor) -> A
 RELATIVE_ERROR = Exercise(
     "relative_error",
     "foundations",
-    _error_cases,
-    _error_probe,
     (
-        matches(
-            "output",
-            title="0 for the matrix itself, 1 for zeros",
-            points=1,
-            cases=("exact", "zeros"),
+        Part(
+            "numbers",
+            _error_cases,
+            _error_probe,
+            (
+                matches(
+                    "output",
+                    title="0 for the matrix itself, 1 for zeros",
+                    points=1,
+                    cases=("exact", "zeros"),
+                ),
+                matches(
+                    "output",
+                    title="equals the norm of the difference over the norm of the matrix",
+                    points=1,
+                    cases=("one matrix", "wide", "small numbers", "float64", "not contiguous"),
+                ),
+                matches(
+                    "output", title="a batch, each matrix by itself", points=1, cases=("batch",)
+                ),
+            ),
         ),
-        matches(
-            "output",
-            title="equals the norm of the difference over the norm of the matrix",
-            points=1,
-            cases=("one matrix", "wide", "small numbers", "float64", "not contiguous"),
-        ),
-        matches("output", title="a batch, each matrix by itself", points=1, cases=("batch",)),
     ),
 )

@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from autograder.cases import normal
-from autograder.exercise import Answer, AnswerError, Exercise, Inputs, Property
+from autograder.exercise import Answer, AnswerError, Exercise, Inputs, Part, Property
 from autograder.probes import as_number
 from autograder.properties import matches
 from course.specifications.foundations import count_attention
@@ -65,12 +65,19 @@ def _is_counted(name: str, title: str, points: int) -> Property:
 COST = Exercise(
     "attention_cost",
     "foundations",
-    _cost_cases,
-    _cost_probe,
     (
-        _is_counted("flops", "FLOPs are those that a run counts in the two matrix products", 2),
-        _is_counted("score_bytes", "every head has a score matrix, n × n", 1),
-        _is_counted("input_bytes", "the inputs are q, k and v of all heads", 1),
+        Part(
+            "numbers",
+            _cost_cases,
+            _cost_probe,
+            (
+                _is_counted(
+                    "flops", "FLOPs are those that a run counts in the two matrix products", 2
+                ),
+                _is_counted("score_bytes", "every head has a score matrix, n × n", 1),
+                _is_counted("input_bytes", "the inputs are q, k and v of all heads", 1),
+            ),
+        ),
     ),
 )
 
@@ -102,20 +109,25 @@ def _exponent_probe(function: Callable, sizes: list[int], costs: Tensor) -> Answ
 EXPONENT = Exercise(
     "scaling_exponent",
     "foundations",
-    _exponent_cases,
-    _exponent_probe,
     (
-        matches(
-            "exponent",
-            title="a power gives its exponent, whatever its constant",
-            points=1,
-            cases=("a power", "two sizes", "seconds"),
-        ),
-        matches(
-            "exponent",
-            title="with noise, it is the least-squares slope in log–log",
-            points=2,
-            cases=("with noise", "uneven sizes", "not in order"),
+        Part(
+            "numbers",
+            _exponent_cases,
+            _exponent_probe,
+            (
+                matches(
+                    "exponent",
+                    title="a power gives its exponent, whatever its constant",
+                    points=1,
+                    cases=("a power", "two sizes", "seconds"),
+                ),
+                matches(
+                    "exponent",
+                    title="with noise, it is the least-squares slope in log–log",
+                    points=2,
+                    cases=("with noise", "uneven sizes", "not in order"),
+                ),
+            ),
         ),
     ),
 )

@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from autograder.cases import between
-from autograder.exercise import Answer, Exercise, Inputs, Property
+from autograder.exercise import Answer, Exercise, Inputs, Part, Property
 from autograder.probes import as_number, as_tensor
 from autograder.properties import matches
 from course.specifications.hardware_aware_attention import attention_with_counted_traffic
@@ -52,20 +52,25 @@ def _intensity_probe(function: Callable, flops: Tensor, bytes: Tensor) -> Answer
 INTENSITY = Exercise(
     "arithmetic_intensity",
     "hardware_aware_attention",
-    _intensity_cases,
-    _intensity_probe,
     (
-        matches(
-            "intensity",
-            title="FLOPs for each byte, of a run",
-            points=1,
-            cases=("product of two matrices", "sum of two vectors"),
-        ),
-        matches(
-            "intensity",
-            title="of many runs at once",
-            points=1,
-            cases=("products of many sizes",),
+        Part(
+            "numbers",
+            _intensity_cases,
+            _intensity_probe,
+            (
+                matches(
+                    "intensity",
+                    title="FLOPs for each byte, of a run",
+                    points=1,
+                    cases=("product of two matrices", "sum of two vectors"),
+                ),
+                matches(
+                    "intensity",
+                    title="of many runs at once",
+                    points=1,
+                    cases=("products of many sizes",),
+                ),
+            ),
         ),
     ),
 )
@@ -106,23 +111,31 @@ def _roofline_probe(
 ROOFLINE = Exercise(
     "roofline",
     "hardware_aware_attention",
-    _roofline_cases,
-    _roofline_probe,
     (
-        matches(
-            "flops",
-            title="at a low intensity memory decides",
-            points=1,
-            cases=("below the ridge", "just below the ridge"),
-        ),
-        matches(
-            "flops",
-            title="at a high intensity the processor decides",
-            points=1,
-            cases=("above the ridge", "just above the ridge"),
-        ),
-        matches(
-            "flops", title="for many intensities at once", points=1, cases=("many intensities",)
+        Part(
+            "numbers",
+            _roofline_cases,
+            _roofline_probe,
+            (
+                matches(
+                    "flops",
+                    title="at a low intensity memory decides",
+                    points=1,
+                    cases=("below the ridge", "just below the ridge"),
+                ),
+                matches(
+                    "flops",
+                    title="at a high intensity the processor decides",
+                    points=1,
+                    cases=("above the ridge", "just above the ridge"),
+                ),
+                matches(
+                    "flops",
+                    title="for many intensities at once",
+                    points=1,
+                    cases=("many intensities",),
+                ),
+            ),
         ),
     ),
 )
@@ -205,29 +218,38 @@ def _not_refused(inputs: Inputs, answer: Answer, expected: Answer) -> str | None
 TRAFFIC = Exercise(
     "attention_hbm_traffic",
     "hardware_aware_attention",
-    _traffic_cases,
-    _traffic_probe,
     (
-        _is_counted("standard: what three kernels move", 1, ("standard", "standard, one token")),
-        _is_counted(
-            "flash, all in one tile: each input is read once",
-            1,
-            ("flash, all in one tile", "flash, one token"),
-        ),
-        _is_counted(
-            "flash: K and V are read for each tile of Q",
-            2,
-            ("flash, whole tiles", "flash, tiles of one row"),
-        ),
-        _is_counted(
-            "flash, ragged, or with SRAM to spare", 1, ("flash, ragged", "flash, SRAM to spare")
-        ),
-        Property(
-            "what cannot be is refused",
-            1,
-            _not_refused,
-            ("flash, no room for a row", "another algorithm"),
-            compared=("value_errors",),
+        Part(
+            "numbers",
+            _traffic_cases,
+            _traffic_probe,
+            (
+                _is_counted(
+                    "standard: what three kernels move", 1, ("standard", "standard, one token")
+                ),
+                _is_counted(
+                    "flash, all in one tile: each input is read once",
+                    1,
+                    ("flash, all in one tile", "flash, one token"),
+                ),
+                _is_counted(
+                    "flash: K and V are read for each tile of Q",
+                    2,
+                    ("flash, whole tiles", "flash, tiles of one row"),
+                ),
+                _is_counted(
+                    "flash, ragged, or with SRAM to spare",
+                    1,
+                    ("flash, ragged", "flash, SRAM to spare"),
+                ),
+                Property(
+                    "what cannot be is refused",
+                    1,
+                    _not_refused,
+                    ("flash, no room for a row", "another algorithm"),
+                    compared=("value_errors",),
+                ),
+            ),
         ),
     ),
 )

@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from autograder.cases import GRADIENTS, normal
-from autograder.exercise import Answer, Exercise, Inputs, Property
+from autograder.exercise import Answer, Exercise, Inputs, Part, Property
 from autograder.kernel_probes import (
     GUARD,
     TILES,
@@ -36,6 +36,21 @@ GOOD_CODE = "compiles for GPUs: on tensor cores, in registers and shared memory"
 
 def _prime(generator: Generator) -> int:
     return (29, 37, 41, 43)[int(torch.randint(4, (), generator=generator))]
+
+
+def _machine_code(constants: dict[str, int | bool]) -> Part:
+    """What the kernel becomes when it is compiled with these constants, which takes seconds."""
+
+    def probe(function: Callable, **constants: Any) -> Answer:
+        return code_answer(triton_kernel(function), constants)
+
+    return Part(
+        "machine code",
+        lambda generator: {"machine code": dict(constants)},
+        probe,
+        (Property(GOOD_CODE, 1, bad_code),),
+        tells_mistakes=False,
+    )
 
 
 # --- softmax_kernel ------------------------------------------------------------------------------
@@ -78,26 +93,36 @@ def _softmax_truth(x: Tensor) -> Answer:
 SOFTMAX = Exercise(
     "softmax_kernel",
     "hardware_aware_attention",
-    _softmax_cases,
-    _softmax_probe,
     (
-        matches("output", title="the softmax of each row", points=1, cases=("whole", "one column")),
-        matches(
-            "output",
-            title="any number of columns: what lies beyond the row weighs nothing",
-            points=2,
-            cases=("ragged", "prime", "long rows"),
+        Part(
+            "numbers",
+            _softmax_cases,
+            _softmax_probe,
+            (
+                matches(
+                    "output",
+                    title="the softmax of each row",
+                    points=1,
+                    cases=("whole", "one column"),
+                ),
+                matches(
+                    "output",
+                    title="any number of columns: what lies beyond the row weighs nothing",
+                    points=2,
+                    cases=("ragged", "prime", "long rows"),
+                ),
+                matches(
+                    "output",
+                    title="far below 0, far apart, float16 and bfloat16",
+                    points=1,
+                    cases=("far below 0", "large numbers", "float16", "bfloat16"),
+                ),
+                Property(NOTHING_OUTSIDE, 1, writes_outside),
+            ),
+            truth=_softmax_truth,
         ),
-        matches(
-            "output",
-            title="far below 0, far apart, float16 and bfloat16",
-            points=1,
-            cases=("far below 0", "large numbers", "float16", "bfloat16"),
-        ),
-        Property(NOTHING_OUTSIDE, 1, writes_outside),
     ),
-    truth=_softmax_truth,
-    in_triton=True,
+    kind="kernel",
 )
 
 
@@ -139,7 +164,6 @@ def _flash_cases(generator: Generator) -> dict[str, Inputs]:
         "heads inside": case(6, 20, pairs=(2, 2), layout="heads inside"),
         "columns apart": case(6, 20, pairs=(2, 2), layout="columns apart"),
         "each its own": case(6, 20, pairs=(2, 2), layout="each its own"),
-        "machine code": dict(COMPILED),
     }
 
 
@@ -147,8 +171,6 @@ def _flash_probe(function: Callable, **inputs: Any) -> Answer:
     from course.specifications.hardware_aware_attention.kernels import launch_flash_attention
 
     kernel = triton_kernel(function)
-    if "q" not in inputs:
-        return code_answer(kernel, inputs)
     q, k, v, layout = (inputs[name] for name in ("q", "k", "v", "layout"))
     layouts = OWN_LAYOUTS if layout == "each its own" else (layout,) * 4
     tensors = (q, k, v, nan_like(q))
@@ -161,88 +183,94 @@ def _flash_probe(function: Callable, **inputs: Any) -> Answer:
     return answer | {"logsumexp": answer["logsumexp"][..., 0]}
 
 
-def _flash_truth(**inputs: Any) -> Answer:
-    if "q" not in inputs:
-        return {}
-    tensors = (inputs[name] for name in ("q", "k", "v"))
-    output, lse = attention_and_logsumexp(*tensors, inputs["causal"])
+def _flash_truth(q: Tensor, k: Tensor, v: Tensor, causal: bool, layout: str) -> Answer:
+    output, lse = attention_and_logsumexp(q, k, v, causal)
     return {"output": output, "logsumexp": lse}
 
 
 FLASH_ATTENTION = Exercise(
     "flash_attention_kernel",
     "hardware_aware_attention",
-    _flash_cases,
-    _flash_probe,
     (
-        matches(
-            "output",
-            title="equals softmax attention, for heads of 16 to 128 numbers",
-            points=3,
-            cases=(
-                "one tile",
-                "whole tiles",
-                "batch of heads",
-                "head of 32",
-                "head of 64",
-                "head of 128",
+        Part(
+            "numbers",
+            _flash_cases,
+            _flash_probe,
+            (
+                matches(
+                    "output",
+                    title="equals softmax attention, for heads of 16 to 128 numbers",
+                    points=3,
+                    cases=(
+                        "one tile",
+                        "whole tiles",
+                        "batch of heads",
+                        "head of 32",
+                        "head of 64",
+                        "head of 128",
+                    ),
+                ),
+                matches(
+                    "output",
+                    title="any number of queries and keys",
+                    points=2,
+                    cases=("one token", "prime", "more keys", "more queries"),
+                ),
+                matches(
+                    "output",
+                    title="causal",
+                    points=2,
+                    cases=("causal", "causal, prime", "causal, more queries"),
+                ),
+                Property(
+                    "causal: no tile of later keys is multiplied",
+                    1,
+                    too_many_products(2),
+                    ("causal",),
+                ),
+                matches(
+                    "output",
+                    title="large scores",
+                    points=1,
+                    cases=("large numbers", "large numbers, causal"),
+                ),
+                matches(
+                    "output",
+                    title="float16 and bfloat16, with sums in float32",
+                    points=1,
+                    cases=("float16", "bfloat16", "many keys in bfloat16"),
+                ),
+                matches(
+                    "output",
+                    title="any strides",
+                    points=1,
+                    cases=("rows apart", "heads inside", "columns apart", "each its own"),
+                ),
+                matches(
+                    "logsumexp",
+                    title="the logsumexp of each query",
+                    points=2,
+                    cases=("whole tiles", "prime", "causal, prime", "large numbers", "one token"),
+                ),
+                Property(
+                    NOTHING_OUTSIDE,
+                    1,
+                    writes_outside,
+                    (
+                        "one token",
+                        "prime",
+                        "more queries",
+                        "rows apart",
+                        "heads inside",
+                        "columns apart",
+                    ),
+                ),
             ),
+            truth=_flash_truth,
         ),
-        matches(
-            "output",
-            title="any number of queries and keys",
-            points=2,
-            cases=("one token", "prime", "more keys", "more queries"),
-        ),
-        matches(
-            "output",
-            title="causal",
-            points=2,
-            cases=("causal", "causal, prime", "causal, more queries"),
-        ),
-        Property(
-            "causal: no tile of later keys is multiplied", 1, too_many_products(2), ("causal",)
-        ),
-        matches(
-            "output",
-            title="large scores",
-            points=1,
-            cases=("large numbers", "large numbers, causal"),
-        ),
-        matches(
-            "output",
-            title="float16 and bfloat16, with sums in float32",
-            points=1,
-            cases=("float16", "bfloat16", "many keys in bfloat16"),
-        ),
-        matches(
-            "output",
-            title="any strides",
-            points=1,
-            cases=("rows apart", "heads inside", "columns apart", "each its own"),
-        ),
-        matches(
-            "logsumexp",
-            title="the logsumexp of each query",
-            points=2,
-            cases=("whole tiles", "prime", "causal, prime", "large numbers", "one token"),
-        ),
-        Property(
-            NOTHING_OUTSIDE,
-            1,
-            writes_outside,
-            ("one token", "prime", "more queries", "rows apart", "heads inside", "columns apart"),
-        ),
-        Property(
-            GOOD_CODE,
-            1,
-            bad_code,
-            ("machine code",),
-        ),
+        _machine_code(COMPILED),
     ),
-    truth=_flash_truth,
-    costly=("machine code",),
-    in_triton=True,
+    kind="kernel",
 )
 
 
@@ -273,7 +301,6 @@ def _backward_cases(generator: Generator) -> dict[str, Inputs]:
         "causal, more keys": case(21, 40, causal=True),
         "float16": case(n, n, dtype="float16"),
         "bfloat16": case(n, n, dtype="bfloat16", causal=True),
-        "machine code": COMPILED | {"BLOCK_Q": 32},
     }
 
 
@@ -282,8 +309,6 @@ def _backward_probe(names: tuple[str, ...], over: str) -> Callable[..., Answer]:
         from course.specifications.hardware_aware_attention.kernels import launch_backward_kernel
 
         kernel = triton_kernel(function)
-        if "q" not in inputs:
-            return code_answer(kernel, inputs)
         q, k, v, grad_out = (inputs[name] for name in ("q", "k", "v", "grad_out"))
         exact = (x.double() for x in (q, k, v))
         output, lse = attention_and_logsumexp(*exact, inputs["causal"])
@@ -301,11 +326,8 @@ def _backward_probe(names: tuple[str, ...], over: str) -> Callable[..., Answer]:
     return probe
 
 
-def _backward_truth(**inputs: Any) -> Answer:
-    if "q" not in inputs:
-        return {}
-    tensors = (inputs[name] for name in ("q", "k", "v", "grad_out"))
-    gradients = attention_gradients(*tensors, inputs["causal"])
+def _backward_truth(q: Tensor, k: Tensor, v: Tensor, grad_out: Tensor, causal: bool) -> Answer:
+    gradients = attention_gradients(q, k, v, grad_out, causal)
     return dict(zip(GRADIENTS, gradients, strict=True))
 
 
@@ -313,45 +335,51 @@ def _backward(name: str, names: tuple[str, ...], over: str, products: int) -> Ex
     return Exercise(
         name,
         "hardware_aware_attention",
-        _backward_cases,
-        _backward_probe(names, over),
         (
-            matches(
-                *names,
-                title="equals the gradients of softmax attention",
-                points=2,
-                cases=("one tile", "whole tiles", "head of 128"),
+            Part(
+                "numbers",
+                _backward_cases,
+                _backward_probe(names, over),
+                (
+                    matches(
+                        *names,
+                        title="equals the gradients of softmax attention",
+                        points=2,
+                        cases=("one tile", "whole tiles", "head of 128"),
+                    ),
+                    matches(
+                        *names,
+                        title="any number of queries and keys",
+                        points=1,
+                        cases=("one query", "prime", "more keys", "more queries", "far below 0"),
+                    ),
+                    matches(
+                        *names,
+                        title="causal",
+                        points=1,
+                        cases=("causal", "causal, prime", "causal, more keys"),
+                    ),
+                    matches(
+                        *names,
+                        title="float16 and bfloat16",
+                        points=1,
+                        cases=("float16", "bfloat16"),
+                    ),
+                    Property(
+                        "causal: no tile above the diagonal is multiplied",
+                        1,
+                        too_many_products(products),
+                        ("causal",),
+                    ),
+                    Property(
+                        NOTHING_OUTSIDE, 1, writes_outside, ("one query", "prime", "more queries")
+                    ),
+                ),
+                truth=_backward_truth,
             ),
-            matches(
-                *names,
-                title="any number of queries and keys",
-                points=1,
-                cases=("one query", "prime", "more keys", "more queries", "far below 0"),
-            ),
-            matches(
-                *names,
-                title="causal",
-                points=1,
-                cases=("causal", "causal, prime", "causal, more keys"),
-            ),
-            matches(*names, title="float16 and bfloat16", points=1, cases=("float16", "bfloat16")),
-            Property(
-                "causal: no tile above the diagonal is multiplied",
-                1,
-                too_many_products(products),
-                ("causal",),
-            ),
-            Property(NOTHING_OUTSIDE, 1, writes_outside, ("one query", "prime", "more queries")),
-            Property(
-                GOOD_CODE,
-                1,
-                bad_code,
-                ("machine code",),
-            ),
+            _machine_code(COMPILED | {"BLOCK_Q": 32}),
         ),
-        truth=_backward_truth,
-        costly=("machine code",),
-        in_triton=True,
+        kind="kernel",
     )
 
 

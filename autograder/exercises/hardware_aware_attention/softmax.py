@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from autograder.cases import between, in_float64, normal
-from autograder.exercise import Answer, Exercise, Inputs, Property
+from autograder.exercise import Answer, Exercise, Inputs, Part, Property
 from autograder.probes import as_tensor
 from autograder.properties import matches
 
@@ -146,42 +146,55 @@ def _reads_again(inputs: Inputs, answer: Answer, expected: Answer) -> str | None
 SOFTMAX = Exercise(
     "online_softmax",
     "hardware_aware_attention",
-    _softmax_cases,
-    _softmax_probe,
     (
-        matches("output", title="one block is a softmax", points=1, cases=("one block",)),
-        matches(
-            "output",
-            title="block after block, it is the softmax of the whole row",
-            points=2,
-            cases=("whole blocks", "blocks of one", "largest last", "float64", "not contiguous"),
+        Part(
+            "numbers",
+            _softmax_cases,
+            _softmax_probe,
+            (
+                matches("output", title="one block is a softmax", points=1, cases=("one block",)),
+                matches(
+                    "output",
+                    title="block after block, it is the softmax of the whole row",
+                    points=2,
+                    cases=(
+                        "whole blocks",
+                        "blocks of one",
+                        "largest last",
+                        "float64",
+                        "not contiguous",
+                    ),
+                ),
+                matches(
+                    "output",
+                    title="any n: ragged, shorter than a block, one column; any dimensions",
+                    points=1,
+                    cases=("ragged", "wider than the row", "one column", "one dimension"),
+                ),
+                matches(
+                    "output",
+                    title="large numbers, and numbers far below zero",
+                    points=1,
+                    cases=("large numbers", "large numbers, largest first", "far below zero"),
+                ),
+                matches(
+                    "output",
+                    title="−∞ has weight 0, in whole blocks too; a row of only −∞ gives zeros",
+                    points=1,
+                    cases=("first blocks −∞", "last blocks −∞", "−∞ here and there", "rows of −∞"),
+                ),
+                matches(
+                    "output",
+                    title="half precision, with a sum in float32",
+                    points=1,
+                    cases=("float16", "bfloat16", "long row in bfloat16"),
+                ),
+                Property(
+                    "no read of x is wider than a block", 1, _reads_more_than_a_block, ("reads",)
+                ),
+                Property("each block is read as a whole", 1, _does_not_read_a_block, ("reads",)),
+                Property("one pass: no block is read again", 1, _reads_again, ("reads",)),
+            ),
         ),
-        matches(
-            "output",
-            title="any n: ragged, shorter than a block, one column; any dimensions",
-            points=1,
-            cases=("ragged", "wider than the row", "one column", "one dimension"),
-        ),
-        matches(
-            "output",
-            title="large numbers, and numbers far below zero",
-            points=1,
-            cases=("large numbers", "large numbers, largest first", "far below zero"),
-        ),
-        matches(
-            "output",
-            title="−∞ has weight 0, in whole blocks too; a row of only −∞ gives zeros",
-            points=1,
-            cases=("first blocks −∞", "last blocks −∞", "−∞ here and there", "rows of −∞"),
-        ),
-        matches(
-            "output",
-            title="half precision, with a sum in float32",
-            points=1,
-            cases=("float16", "bfloat16", "long row in bfloat16"),
-        ),
-        Property("no read of x is wider than a block", 1, _reads_more_than_a_block, ("reads",)),
-        Property("each block is read as a whole", 1, _does_not_read_a_block, ("reads",)),
-        Property("one pass: no block is read again", 1, _reads_again, ("reads",)),
     ),
 )

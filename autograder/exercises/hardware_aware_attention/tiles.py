@@ -8,54 +8,52 @@ import torch
 from torch import Generator, Tensor
 
 from autograder.cases import GRADIENTS, attention_case, between, in_float64
-from autograder.exercise import Answer, AnswerError, Exercise, Inputs, Property
-from autograder.probes import as_tensor, cost_over_sizes
-from autograder.properties import cost_grows_at_most, matches
+from autograder.cost import cost
+from autograder.exercise import Answer, AnswerError, Exercise, Inputs, Part, Property
+from autograder.probes import as_tensor
+from autograder.properties import matches
+from course.measure import count_cost
 from course.specifications.hardware_aware_attention import attention_and_logsumexp
 
 # Both kinds of strips, block_q × n and n × block_k, have more elements than the largest tensor may,
 # at every size; and they differ by a factor, which tells one from the other.
 COST_TILE = {"block_q": 16, "block_k": 32}
-COST_SIZES = [64, 128]
-COST_DIM = 4
-LARGEST_PER_TOKEN = 2 * COST_DIM
+TILED_SIZES = (64, 128)
+TILED_DIM = 4
 CALLS_PER_TILE = 40
 # Of 8 × 4 tiles, 63 % touch the diagonal or lie below it. A mask in each of them adds some.
 CAUSAL_SHARE = 0.75
 TOO_LARGE = "more than the inputs and a tile of block_q × block_k scores is not needed"
 
 
-def _cost_case(causal: bool) -> Inputs:
-    tiles = [math.prod(n // block for block in COST_TILE.values()) for n in COST_SIZES]
-    return {
-        "sizes": COST_SIZES,
-        "largest_allowed": [LARGEST_PER_TOKEN * n for n in COST_SIZES],
-        "calls_allowed": [CALLS_PER_TILE * number for number in tiles],
-        "causal": causal,
-        **COST_TILE,
+def _drawn(tensors: int, columns: int) -> Callable[[Generator, int], Inputs]:
+    """Draws so many tensors (1, 1, n, columns)."""
+    return lambda generator, n: {
+        f"x{i}": torch.randn(1, 1, n, columns, generator=generator) for i in range(tensors)
     }
 
 
-def _count(
-    run: Callable[..., Tensor], tensors: int, sizes: list[int], causal: bool, columns: int
-) -> Answer:
-    """The cost of run(*tensors, causal) for each n, with so many tensors (1, 1, n, columns)."""
+def _is_tiled(run: Callable[..., Tensor], tensors: int, title: str) -> tuple[Part, ...]:
+    """No tensor is larger than a tile and the inputs: run(function, *tensors, causal)."""
 
-    def arguments(n: int) -> tuple:
-        generator = Generator().manual_seed(n)
-        return *torch.randn(tensors, 1, 1, n, columns, generator=generator), causal
+    def counted(causal: bool, points: int, name: str) -> tuple[Part, ...]:
+        return cost(
+            _drawn(tensors, TILED_DIM),
+            lambda function, **given: run(function, *given.values(), causal=causal),
+            exponent=2.2,
+            largest=lambda n: 2 * TILED_DIM * n,
+            calls=lambda n: CALLS_PER_TILE * math.prod(n // size for size in COST_TILE.values()),
+            words=TOO_LARGE,
+            title=title,
+            points=points,
+            sizes=TILED_SIZES,
+            name=name,
+        )
 
-    return cost_over_sizes(run, arguments, sizes)
-
-
-def _work_with_causal_and_without(run: Callable[..., Tensor], tensors: int) -> Answer:
-    # With so many columns the products decide, and not how a mask is made.
-    work = [_count(run, tensors, COST_SIZES[-1:], causal, 32)["work"] for causal in (True, False)]
-    return {"work": torch.cat(work)}
-
-
-def _is_tiled(title: str, points: int) -> Property:
-    return cost_grows_at_most(2.2, TOO_LARGE, title, points, ("cost", "causal cost"))
+    return (
+        *counted(causal=False, points=2, name="cost"),
+        *counted(causal=True, points=0, name="causal cost"),
+    )
 
 
 def _computes_what_no_query_sees(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
@@ -68,10 +66,25 @@ def _computes_what_no_query_sees(inputs: Inputs, answer: Answer, expected: Answe
     )
 
 
-SKIPS = Property(
-    "causal: tiles above the diagonal are skipped", 1, _computes_what_no_query_sees, ("skipping",)
-)
-SKIPPING_CASE = {"causal": True, "skipping": True, **COST_TILE}
+def _skips(run: Callable[..., Tensor], tensors: int) -> Part:
+    """Tiles that no query sees are not computed: run(function, *tensors, causal)."""
+
+    def probe(function: Callable, n: int) -> Answer:
+        # With so many columns the products decide, and not how a mask is made.
+        given = _drawn(tensors, 32)(Generator().manual_seed(n), n).values()
+        counted = [
+            count_cost(lambda causal=causal: run(function, *given, causal=causal)).work
+            for causal in (True, False)
+        ]
+        return {"work": torch.tensor(counted)}
+
+    title = "causal: tiles above the diagonal are skipped"
+    return Part(
+        "skipping",
+        lambda generator: {"skipping": {"n": TILED_SIZES[-1]}},
+        probe,
+        (Property(title, 1, _computes_what_no_query_sees),),
+    )
 
 
 def _by_columns(inputs: Inputs) -> Inputs:
@@ -122,9 +135,6 @@ def _tiled_cases(generator: Generator) -> dict[str, Inputs]:
         "causal, more keys than queries": case(9, 14, 4, 3, causal=True),
         "causal, more queries than keys": case(14, 9, 4, 3, causal=True),
         "causal, large numbers": case(17, 17, 4, 5, scale=12.0, causal=True),
-        "cost": _cost_case(causal=False),
-        "causal cost": _cost_case(causal=True),
-        "skipping": SKIPPING_CASE,
     }
 
 
@@ -134,30 +144,19 @@ def _output_and_logsumexp(returned: Any) -> tuple[Tensor, Tensor]:
     return as_tensor(returned[0]), as_tensor(returned[1], "logsumexp")
 
 
-def _tiled_probe(
-    function: Callable,
-    block_q: int,
-    block_k: int,
-    causal: bool,
-    sizes: list[int] | None = None,
-    largest_allowed: list[int] | None = None,
-    calls_allowed: list[int] | None = None,
-    skipping: bool = False,
-    **tensors: Tensor,
-) -> Answer:
-    def run(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> tuple[Tensor, Tensor]:
-        return _output_and_logsumexp(function(q, k, v, block_q, block_k, causal))
+TILED_ARGUMENTS = ("q", "k", "v", "block_q", "block_k", "causal")
 
-    def counted(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
-        return run(q, k, v, causal)[0]
 
-    with torch.no_grad():
-        if sizes:
-            return _count(counted, 3, sizes, causal, COST_DIM)
-        if skipping:
-            return _work_with_causal_and_without(counted, 3)
-        output, logsumexp = run(**tensors, causal=causal)
+@torch.no_grad()
+def _tiled_probe(function: Callable, **inputs: Any) -> Answer:
+    output, logsumexp = _output_and_logsumexp(function(*(inputs[name] for name in TILED_ARGUMENTS)))
     return {"output": output, "logsumexp": logsumexp}
+
+
+@torch.no_grad()
+def _run_tiled(function: Callable, q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
+    returned = function(q, k, v, *COST_TILE.values(), causal)
+    return _output_and_logsumexp(returned)[0]
 
 
 MANY_TILES = ("whole tiles", "one tile of queries", "tiles of one score")
@@ -182,40 +181,51 @@ CAUSAL = (
 TILED = Exercise(
     "tiled_attention",
     "hardware_aware_attention",
-    _tiled_cases,
-    _tiled_probe,
     (
-        matches("output", title="one tile: softmax(q kᵀ / √d) v", points=1, cases=("one tile",)),
-        matches(
-            "output",
-            title="the weights of a query sum to 1: constant values come back unchanged",
-            points=1,
-            cases=("constant values",),
+        Part(
+            "numbers",
+            _tiled_cases,
+            _tiled_probe,
+            (
+                matches(
+                    "output", title="one tile: softmax(q kᵀ / √d) v", points=1, cases=("one tile",)
+                ),
+                matches(
+                    "output",
+                    title="the weights of a query sum to 1: constant values come back unchanged",
+                    points=1,
+                    cases=("constant values",),
+                ),
+                matches("output", title="the same by many tiles", points=2, cases=MANY_TILES),
+                matches(
+                    "output",
+                    title="any n: ragged, shorter than a tile, more queries or more keys",
+                    points=1,
+                    cases=ANY_SHAPE,
+                ),
+                matches(
+                    "output",
+                    title="large scores, and scores far below zero",
+                    points=1,
+                    cases=HARD_NUMBERS,
+                ),
+                matches(
+                    "logsumexp",
+                    title="the logsumexp of the scaled scores",
+                    points=2,
+                    cases=("one tile", *MANY_TILES, *ANY_SHAPE, *HARD_NUMBERS),
+                ),
+                matches(
+                    "output",
+                    "logsumexp",
+                    title="causal: query i sees keys 0 to i",
+                    points=2,
+                    cases=CAUSAL,
+                ),
+            ),
         ),
-        matches("output", title="the same by many tiles", points=2, cases=MANY_TILES),
-        matches(
-            "output",
-            title="any n: ragged, shorter than a tile, more queries or more keys",
-            points=1,
-            cases=ANY_SHAPE,
-        ),
-        matches(
-            "output",
-            title="large scores, and scores far below zero",
-            points=1,
-            cases=HARD_NUMBERS,
-        ),
-        matches(
-            "logsumexp",
-            title="the logsumexp of the scaled scores",
-            points=2,
-            cases=("one tile", *MANY_TILES, *ANY_SHAPE, *HARD_NUMBERS),
-        ),
-        matches(
-            "output", "logsumexp", title="causal: query i sees keys 0 to i", points=2, cases=CAUSAL
-        ),
-        _is_tiled("by tiles: no tensor has a row and a column for each token", 2),
-        SKIPS,
+        *_is_tiled(_run_tiled, 3, "by tiles: no tensor has a row and a column for each token"),
+        _skips(_run_tiled, 3),
     ),
 )
 
@@ -259,9 +269,6 @@ def _backward_cases(generator: Generator) -> dict[str, Inputs]:
         "causal, high tiles": case(n, n, 7, 3, causal=True),
         "causal, more keys than queries": case(9, 14, 4, 3, causal=True),
         "causal, more queries than keys": case(14, 9, 4, 3, causal=True),
-        "cost": _cost_case(causal=False),
-        "causal cost": _cost_case(causal=True),
-        "skipping": SKIPPING_CASE,
     }
 
 
@@ -271,35 +278,28 @@ def _three_gradients(returned: Any) -> Answer:
     return {name: as_tensor(value, name) for name, value in zip(GRADIENTS, returned, strict=True)}
 
 
-def _backward_probe(
+BACKWARD_ARGUMENTS = ("q", "k", "v", "out", "lse", "grad_out", "block_q", "block_k", "causal")
+
+
+@torch.no_grad()
+def _backward_probe(function: Callable, **inputs: Any) -> Answer:
+    return _three_gradients(function(*(inputs[name] for name in BACKWARD_ARGUMENTS)))
+
+
+@torch.no_grad()
+def _run_backward(
     function: Callable,
-    block_q: int,
-    block_k: int,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    out: Tensor,
+    grad_out: Tensor,
     causal: bool,
-    sizes: list[int] | None = None,
-    largest_allowed: list[int] | None = None,
-    calls_allowed: list[int] | None = None,
-    skipping: bool = False,
-    **tensors: Tensor,
-) -> Answer:
-    def run(
-        q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, grad_out: Tensor, causal: bool
-    ) -> Answer:
-        returned = function(q, k, v, out, lse, grad_out, block_q, block_k, causal)
-        return _three_gradients(returned)
-
-    def counted(
-        q: Tensor, k: Tensor, v: Tensor, out: Tensor, grad_out: Tensor, causal: bool
-    ) -> Tensor:
-        # Any logsumexp will do.
-        return run(q, k, v, out, torch.zeros(q.shape[:-1]), grad_out, causal)["grad_q"]
-
-    with torch.no_grad():
-        if sizes:
-            return _count(counted, 5, sizes, causal, COST_DIM)
-        if skipping:
-            return _work_with_causal_and_without(counted, 5)
-        return run(**tensors, causal=causal)
+) -> Tensor:
+    # Any logsumexp will do.
+    lse = torch.zeros(q.shape[:-1])
+    returned = function(q, k, v, out, lse, grad_out, *COST_TILE.values(), causal)
+    return _three_gradients(returned)["grad_q"]
 
 
 BACKWARD_TILES = ("one tile of queries", "one tile of keys", "whole tiles", "tiles of one score")
@@ -314,36 +314,47 @@ BACKWARD_NUMBERS = (*BACKWARD_TILES, *BACKWARD_SHAPES, "large numbers")
 BACKWARD = Exercise(
     "flash_backward",
     "hardware_aware_attention",
-    _backward_cases,
-    _backward_probe,
     (
-        matches(*GRADIENTS, title="one tile: all three gradients", points=1, cases=("one tile",)),
-        # With one token the weight is 1 whatever q and k are: their gradients are rounding.
-        matches(
-            "grad_v",
-            title="by many tiles, any n: dV = Pᵀ dO",
-            points=2,
-            cases=(*BACKWARD_NUMBERS, "one token"),
+        Part(
+            "numbers",
+            _backward_cases,
+            _backward_probe,
+            (
+                matches(
+                    *GRADIENTS, title="one tile: all three gradients", points=1, cases=("one tile",)
+                ),
+                # With one token the weight is 1 whatever q and k are: their gradients are rounding.
+                matches(
+                    "grad_v",
+                    title="by many tiles, any n: dV = Pᵀ dO",
+                    points=2,
+                    cases=(*BACKWARD_NUMBERS, "one token"),
+                ),
+                matches(
+                    "grad_q",
+                    title="by many tiles, any n: dQ = dS K / √d",
+                    points=2,
+                    cases=BACKWARD_NUMBERS,
+                ),
+                matches(
+                    "grad_k",
+                    title="by many tiles, any n: dK = dSᵀ Q / √d",
+                    points=2,
+                    cases=BACKWARD_NUMBERS,
+                ),
+                matches(
+                    *GRADIENTS,
+                    title="causal: what a query did not see gets no gradient from it",
+                    points=1,
+                    cases=tuple(name for name in CAUSAL if name != "causal, large numbers"),
+                ),
+            ),
         ),
-        matches(
-            "grad_q",
-            title="by many tiles, any n: dQ = dS K / √d",
-            points=2,
-            cases=BACKWARD_NUMBERS,
+        *_is_tiled(
+            _run_backward,
+            5,
+            "computed again by tiles: no tensor has a row and a column for each token",
         ),
-        matches(
-            "grad_k",
-            title="by many tiles, any n: dK = dSᵀ Q / √d",
-            points=2,
-            cases=BACKWARD_NUMBERS,
-        ),
-        matches(
-            *GRADIENTS,
-            title="causal: what a query did not see gets no gradient from it",
-            points=1,
-            cases=tuple(name for name in CAUSAL if name != "causal, large numbers"),
-        ),
-        _is_tiled("computed again by tiles: no tensor has a row and a column for each token", 2),
-        SKIPS,
+        _skips(_run_backward, 5),
     ),
 )

@@ -7,22 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from autograder.cases import (
-    COST_DIM,
-    COST_SIZES,
-    GRADIENTS,
-    LONG,
-    NO_MATRIX,
-    attention_case,
-    cost_case,
-    cost_tensors,
-    in_float64,
-    long_attention_case,
-    normal,
-)
-from autograder.exercise import Answer, AnswerError, Exercise, Inputs, Property
-from autograder.probes import as_tensor, cost_over_sizes, with_gradients
-from autograder.properties import are_equal, cost_grows_at_most, matches
+from autograder.cases import GRADIENTS, LONG_TOKENS, attention_case, in_float64, normal, sequence
+from autograder.cost import NO_MATRIX, cost
+from autograder.exercise import Answer, AnswerError, Exercise, Inputs, Part, Property
+from autograder.probes import as_tensor, with_gradients
+from autograder.properties import are_equal, matches
 
 # Not the feature map of the first exercise, which would be given away; m = d and m = 2 d.
 FEATURE_MAPS = {
@@ -31,7 +20,6 @@ FEATURE_MAPS = {
     # Weights of a hundredth: a floor or a large ε under the normaliser shows.
     "faint": lambda x: 0.03 * F.softplus(x),
 }
-COST_CHUNK = 16
 
 
 # --- elu_feature_map -----------------------------------------------------------------------------
@@ -58,12 +46,17 @@ def _not_positive(inputs: Inputs, answer: Answer, expected: Answer) -> str | Non
 ELU = Exercise(
     "elu_feature_map",
     "linear_attention",
-    _elu_cases,
-    _elu_probe,
     (
-        Property("every feature is positive", 1, _not_positive, ("short", "around zero")),
-        matches("output", title="equals elu(x) + 1", points=1),
-        matches("grad_x", title="the gradient is right", points=1, cases=("short",)),
+        Part(
+            "numbers",
+            _elu_cases,
+            _elu_probe,
+            (
+                Property("every feature is positive", 1, _not_positive, ("short", "around zero")),
+                matches("output", title="equals elu(x) + 1", points=1),
+                matches("grad_x", title="the gradient is right", points=1, cases=("short",)),
+            ),
+        ),
     ),
 )
 
@@ -81,25 +74,20 @@ def _linear_cases(generator: Generator) -> dict[str, Inputs]:
         "large numbers": attention_case(generator, 13, 13, 4, 4, scale=8.0, feature_map="softplus"),
         "small weights": attention_case(generator, 5, 5, 4, 4, feature_map="faint"),
         "float64": in_float64(attention_case(generator, 5, 5, 4, 4, feature_map="softplus")),
-        "cost": cost_case(COST_SIZES[0] // 2, feature_map="softplus"),
     }
 
 
-def _linear_long_cases(generator: Generator) -> dict[str, Inputs]:
-    case = long_attention_case(generator, LONG, COST_DIM, COST_DIM, feature_map="softplus")
-    # Means of so many values that are independent of their keys would be nearly 0, and rounding.
-    case["v"] += case["k"]
-    return {"long": case}
-
-
 def _linear_probe(
-    function: Callable, feature_map: str, sizes: list[int] | None = None, **tensors: Tensor
+    function: Callable, feature_map: str, cotangent: Tensor, **tensors: Tensor
 ) -> Answer:
     phi = FEATURE_MAPS[feature_map]
-    if sizes:
-        return cost_over_sizes(function, lambda n: (*cost_tensors(n), phi), sizes)
-    cotangent = tensors.pop("cotangent", None)
     return with_gradients(lambda q, k, v: function(q, k, v, phi), tensors, cotangent)
+
+
+def _values_like_keys(generator: Generator) -> Inputs:
+    """Means of so many values that know nothing of their keys would be nearly 0, and rounding."""
+    case = sequence(generator, LONG_TOKENS)
+    return case | {"v": case["v"] + case["k"]}
 
 
 LINEAR_NUMBERS = (
@@ -115,31 +103,38 @@ LINEAR_GRADIENTS = ("short", "more keys than queries", "large numbers")
 LINEAR = Exercise(
     "linear_attention",
     "linear_attention",
-    _linear_cases,
-    _linear_probe,
     (
-        matches(
-            "output",
-            title="the weights of a query sum to 1: constant values come back unchanged",
-            points=1,
-            cases=("constant values",),
+        Part(
+            "numbers",
+            _linear_cases,
+            _linear_probe,
+            (
+                matches(
+                    "output",
+                    title="the weights of a query sum to 1: constant values come back unchanged",
+                    points=1,
+                    cases=("constant values",),
+                ),
+                matches(
+                    "output",
+                    title="equals φ(Q)φ(K)ᵀ, normalised over the keys, times V",
+                    points=2,
+                    cases=LINEAR_NUMBERS,
+                ),
+                matches(*GRADIENTS, title="gradients are right", points=1, cases=LINEAR_GRADIENTS),
+            ),
         ),
-        matches(
-            "output",
-            title="equals φ(Q)φ(K)ᵀ, normalised over the keys, times V",
-            points=2,
-            cases=LINEAR_NUMBERS,
-        ),
-        matches(*GRADIENTS, title="gradients are right", points=1, cases=LINEAR_GRADIENTS),
-        cost_grows_at_most(
-            1.1,
-            NO_MATRIX,
+        *cost(
+            sequence,
+            lambda function, **tensors: function(*tensors.values(), F.softplus),
+            exponent=1.1,
+            largest=lambda n: 128 * n,
+            words=NO_MATRIX,
             title="O(n): nothing n × n is computed",
             points=2,
-            long=("long",),
+            long={"long": _values_like_keys},
         ),
     ),
-    _linear_long_cases,
 )
 
 
@@ -159,24 +154,6 @@ def _causal_cases(generator: Generator) -> dict[str, Inputs]:
         "one token": case(1, 4),
         "small weights": case(7, 3, feature_map="faint"),
         "float64": in_float64(case(9, 4)),
-        "future changed": case(14, 4, changed_from=9),
-        "cost": cost_case(40, feature_map="softplus", chunk_size=COST_CHUNK),
-        "long chunks": cost_case(
-            160, feature_map="softplus", chunk_size=128, calls_allowed=COST_SIZES
-        ),
-    }
-
-
-def _causal_long_cases(generator: Generator) -> dict[str, Inputs]:
-    return {
-        # A loop over the chunks takes a fraction of a second here, one over the tokens many.
-        "many tokens": long_attention_case(
-            generator, 2 * LONG, 4, 4, feature_map="softplus", chunk_size=64
-        ),
-        # With m = 1536 features, an outer product for each token is 3.2 GB.
-        "wide": long_attention_case(
-            generator, 1024, 768, 512, feature_map="two_sided", chunk_size=256
-        ),
     }
 
 
@@ -184,26 +161,34 @@ def _causal_probe(
     function: Callable,
     feature_map: str,
     chunk_size: int,
-    sizes: list[int] | None = None,
-    changed_from: int | None = None,
-    largest_allowed: list[int] | None = None,
-    calls_allowed: list[int] | None = None,
+    cotangent: Tensor,
     **tensors: Tensor,
 ) -> Answer:
     phi = FEATURE_MAPS[feature_map]
-    if sizes:
-        return cost_over_sizes(function, lambda n: (*cost_tensors(n), phi, chunk_size), sizes)
-    cotangent = tensors.pop("cotangent", None)
-    answer = with_gradients(lambda q, k, v: function(q, k, v, phi, chunk_size), tensors, cotangent)
-    if changed_from is not None:
-        for tensor in tensors.values():
-            tensor[..., changed_from:, :] += 1
-        answer["after"] = as_tensor(function(*tensors.values(), phi, chunk_size))
-    return answer
+    return with_gradients(lambda q, k, v: function(q, k, v, phi, chunk_size), tensors, cotangent)
+
+
+def _change_cases(generator: Generator) -> dict[str, Inputs]:
+    case = sequence(generator, 14, 4, 3, feature_map="two_sided", chunk_size=4)
+    return {"future changed": case | {"changed_from": 9}}
+
+
+def _change_probe(
+    function: Callable, feature_map: str, chunk_size: int, changed_from: int, **tensors: Tensor
+) -> Answer:
+    future = torch.arange(tensors["q"].shape[-2])[:, None] >= changed_from
+    changed = [tensor + future for tensor in tensors.values()]
+    before, after = (
+        as_tensor(function(*given, FEATURE_MAPS[feature_map], chunk_size))
+        for given in (tensors.values(), changed)
+    )
+    return {"output": before, "after": after}
 
 
 def _peeks(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
     t = inputs["changed_from"]
+    if answer["after"].shape != answer["output"].shape:
+        return "the output has another shape when a later token changes"
     changes = (answer["after"] - answer["output"])[..., :t, :].abs()
     # NaN, which compares with nothing, counts as a change.
     change = changes.nan_to_num(torch.inf).max().item()
@@ -220,41 +205,86 @@ def _peeks(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
 
 
 CAUSAL_GRADIENTS = ("one chunk", "whole chunks", "ragged", "chunks of one")
+CAUSAL_COST = "O(n), a chunk at a time: memory n·d, and d² for each chunk"
+NO_MATRICES = "neither an n × n nor an n × d × d tensor is needed"
+
+
+def _in_chunks(chunk_size: int, feature_map: str = "softplus") -> Callable[..., Tensor]:
+    phi = FEATURE_MAPS[feature_map]
+    return lambda function, **tensors: function(*tensors.values(), phi, chunk_size)
+
+
 CAUSAL = Exercise(
     "causal_linear_attention",
     "linear_attention",
-    _causal_cases,
-    _causal_probe,
     (
-        matches(
-            "output",
-            title="equals the lower-triangular form inside one chunk",
-            points=1,
-            cases=("one chunk", "one token"),
+        Part(
+            "numbers",
+            _causal_cases,
+            _causal_probe,
+            (
+                matches(
+                    "output",
+                    title="equals the lower-triangular form inside one chunk",
+                    points=1,
+                    cases=("one chunk", "one token"),
+                ),
+                matches(
+                    "output",
+                    title="equals it across chunks, ragged or not",
+                    points=2,
+                    cases=("whole chunks", "ragged", "chunks of one", "small weights", "float64"),
+                ),
+                matches(*GRADIENTS, title="gradients are right", points=1, cases=CAUSAL_GRADIENTS),
+            ),
         ),
-        matches(
-            "output",
-            title="equals it across chunks, ragged or not",
+        Part(
+            "no peeking",
+            _change_cases,
+            _change_probe,
+            (
+                Property(
+                    "no peeking: a later token leaves earlier outputs equal to the last bit",
+                    1,
+                    _peeks,
+                ),
+            ),
+        ),
+        *cost(
+            sequence,
+            _in_chunks(16),
+            exponent=1.1,
+            largest=lambda n: 40 * n,
+            words=NO_MATRICES,
+            title=CAUSAL_COST,
             points=2,
-            cases=("whole chunks", "ragged", "chunks of one", "small weights", "float64"),
+            # A loop over the chunks takes a fraction of a second here, one over the tokens many.
+            long={"many tokens": lambda generator: sequence(generator, 2 * LONG_TOKENS, 4, 4)},
         ),
-        Property(
-            "no peeking: a later token leaves earlier outputs equal to the last bit",
-            1,
-            _peeks,
-            ("future changed",),
+        *cost(
+            sequence,
+            _in_chunks(128),
+            exponent=1.1,
+            largest=lambda n: 160 * n,
+            calls=lambda n: n,
+            words=NO_MATRICES,
+            title=CAUSAL_COST,
+            points=0,
+            name="long chunks",
         ),
-        matches(*GRADIENTS, title="gradients are right", points=1, cases=CAUSAL_GRADIENTS),
-        cost_grows_at_most(
-            1.1,
-            "neither an n × n nor an n × d × d tensor is needed",
-            title="O(n), a chunk at a time: memory n·d, and d² for each chunk",
-            points=2,
-            cases=("cost", "long chunks"),
-            long=("many tokens", "wide"),
+        *cost(
+            sequence,
+            _in_chunks(256, "two_sided"),
+            exponent=1.1,
+            largest=lambda n: 320 * n,
+            words=NO_MATRICES,
+            title=CAUSAL_COST,
+            points=0,
+            # With m = 1536 features, an outer product for each token is 3.2 GB.
+            long={"wide": lambda generator: sequence(generator, 1024, 768, 512)},
+            name="wide chunks",
         ),
     ),
-    _causal_long_cases,
 )
 
 
@@ -322,24 +352,31 @@ def _grows(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
 RECURRENT = Exercise(
     "recurrent_step",
     "linear_attention",
-    _recurrent_cases,
-    _recurrent_probe,
     (
-        matches("output", title="token by token, equals causal linear attention", points=2),
-        Property("the state has the same size after every token", 1, _grows, ("nine tokens",)),
-        are_equal(
-            "states_before",
-            "states_after",
-            "the state that came in was overwritten: make a new tensor, without += or add_",
-            title="the state that comes in is left as it was",
-            points=1,
-            cases=("nine tokens",),
-        ),
-        matches(
-            *GRADIENTS,
-            title="gradients flow through the state",
-            points=1,
-            cases=("nine tokens",),
+        Part(
+            "token by token",
+            _recurrent_cases,
+            _recurrent_probe,
+            (
+                matches("output", title="token by token, equals causal linear attention", points=2),
+                Property(
+                    "the state has the same size after every token", 1, _grows, ("nine tokens",)
+                ),
+                are_equal(
+                    "states_before",
+                    "states_after",
+                    "the state that came in was overwritten: make a new tensor, without += or add_",
+                    title="the state that comes in is left as it was",
+                    points=1,
+                    cases=("nine tokens",),
+                ),
+                matches(
+                    *GRADIENTS,
+                    title="gradients flow through the state",
+                    points=1,
+                    cases=("nine tokens",),
+                ),
+            ),
         ),
     ),
 )

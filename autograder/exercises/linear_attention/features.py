@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from autograder.cases import normal
-from autograder.exercise import Answer, Exercise, Inputs, Property
+from autograder.exercise import Answer, Exercise, Inputs, Part, Property
 from autograder.probes import as_tensor, with_gradients
 from autograder.properties import are_equal, matches
 
@@ -125,16 +125,23 @@ def _trigonometric_probe(function: Callable, **inputs: Tensor) -> Answer:
 TRIGONOMETRIC = Exercise(
     "trigonometric_random_features",
     "linear_attention",
-    _trigonometric_cases,
-    _trigonometric_probe,
     (
-        matches(
-            "kernel",
-            title="φ(x)ᵀφ(y) equals the formula, draw by draw",
-            points=2,
-            cases=("short", "one feature"),
+        Part(
+            "numbers",
+            _trigonometric_cases,
+            _trigonometric_probe,
+            (
+                matches(
+                    "kernel",
+                    title="φ(x)ᵀφ(y) equals the formula, draw by draw",
+                    points=2,
+                    cases=("short", "one feature"),
+                ),
+                Property(
+                    "unbiased: the mean over 300 draws is exp(xᵀy)", 1, _biased, ("many draws",)
+                ),
+            ),
         ),
-        Property("unbiased: the mean over 300 draws is exp(xᵀy)", 1, _biased, ("many draws",)),
     ),
 )
 
@@ -161,33 +168,40 @@ def _positive_cases(generator: Generator) -> dict[str, Inputs]:
 POSITIVE = Exercise(
     "positive_random_features",
     "linear_attention",
-    _positive_cases,
-    _features_probe,
     (
-        matches(
-            "features",
-            title="equals exp(ωᵀx − ‖x‖²/2) / √m",
-            points=2,
-            cases=("short", "one feature"),
-        ),
-        matches(
-            "features",
-            title="finite and right for long x",
-            points=1,
-            cases=("long vectors", "large features"),
-        ),
-        Property("unbiased: the mean over 300 draws is exp(xᵀy)", 1, _biased, ("many draws",)),
-        Property(
-            "the error falls like 1/√m",
-            1,
-            _wrong_rate,
-            ("many draws", "more features"),
-        ),
-        Property(
-            "scatters less than trigonometric features where exp(xᵀy) is small",
-            1,
-            _wider_than_trigonometric,
-            ("small kernel",),
+        Part(
+            "numbers",
+            _positive_cases,
+            _features_probe,
+            (
+                matches(
+                    "features",
+                    title="equals exp(ωᵀx − ‖x‖²/2) / √m",
+                    points=2,
+                    cases=("short", "one feature"),
+                ),
+                matches(
+                    "features",
+                    title="finite and right for long x",
+                    points=1,
+                    cases=("long vectors", "large features"),
+                ),
+                Property(
+                    "unbiased: the mean over 300 draws is exp(xᵀy)", 1, _biased, ("many draws",)
+                ),
+                Property(
+                    "the error falls like 1/√m",
+                    1,
+                    _wrong_rate,
+                    ("many draws", "more features"),
+                ),
+                Property(
+                    "scatters less than trigonometric features where exp(xᵀy) is small",
+                    1,
+                    _wider_than_trigonometric,
+                    ("small kernel",),
+                ),
+            ),
         ),
     ),
 )
@@ -324,33 +338,44 @@ def _dependent_blocks(inputs: Inputs, answer: Answer, expected: Answer) -> str |
 ORTHOGONAL = Exercise(
     "orthogonal_random_features",
     "linear_attention",
-    _orthogonal_cases,
-    _orthogonal_probe,
     (
-        Property("num_features rows of dim numbers", 1, _wrong_shape),
-        Property(
-            "rows of a block are orthogonal",
-            2,
-            _not_orthogonal,
-            ("one block", "fewer rows than columns", "several blocks"),
-        ),
-        Property(
-            "the mean of ‖ω‖² is that of a normal row", 1, _wrong_mean_length, ("many draws",)
-        ),
-        Property(
-            "‖ω‖² varies as that of a normal row", 1, _wrong_spread_of_lengths, ("many draws",)
-        ),
-        Property("lengths of rows are independent", 1, _dependent_lengths, ("many draws",)),
-        Property("every direction is as likely", 1, _likelier_direction, ("many draws",)),
-        Property("every axis gets the same length", 1, _longer_axis, ("many draws",)),
-        Property("blocks are independent", 1, _dependent_blocks, ("many draws",)),
-        are_equal(
-            "rows",
-            "again",
-            "an equal generator gave other rows: draw everything from `generator`",
-            title="all randomness comes from the generator",
-            points=1,
-            cases=("one block",),
+        Part(
+            "numbers",
+            _orthogonal_cases,
+            _orthogonal_probe,
+            (
+                Property("num_features rows of dim numbers", 1, _wrong_shape),
+                Property(
+                    "rows of a block are orthogonal",
+                    2,
+                    _not_orthogonal,
+                    ("one block", "fewer rows than columns", "several blocks"),
+                ),
+                Property(
+                    "the mean of ‖ω‖² is that of a normal row",
+                    1,
+                    _wrong_mean_length,
+                    ("many draws",),
+                ),
+                Property(
+                    "‖ω‖² varies as that of a normal row",
+                    1,
+                    _wrong_spread_of_lengths,
+                    ("many draws",),
+                ),
+                Property("lengths of rows are independent", 1, _dependent_lengths, ("many draws",)),
+                Property("every direction is as likely", 1, _likelier_direction, ("many draws",)),
+                Property("every axis gets the same length", 1, _longer_axis, ("many draws",)),
+                Property("blocks are independent", 1, _dependent_blocks, ("many draws",)),
+                are_equal(
+                    "rows",
+                    "again",
+                    "an equal generator gave other rows: draw everything from `generator`",
+                    title="all randomness comes from the generator",
+                    points=1,
+                    cases=("one block",),
+                ),
+            ),
         ),
     ),
 )

@@ -6,19 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from autograder.cases import (
-    COST_DIM,
-    COST_SIZES,
-    GRADIENTS,
-    NO_MATRIX,
-    attention_case,
-    cost_case,
-    cost_tensors,
-    normal,
-)
-from autograder.exercise import Answer, Exercise, Inputs, Property
-from autograder.probes import as_tensor, cost_over_sizes, supplied, with_gradients
-from autograder.properties import are_equal, cost_grows_at_most, matches
+from autograder.cases import COUNTED_DIM, GRADIENTS, attention_case, normal, sequence
+from autograder.cost import NO_MATRIX, cost
+from autograder.exercise import Answer, Exercise, Inputs, Part, Property
+from autograder.probes import as_tensor, with_gradients
+from autograder.properties import are_equal, matches
 from course.specifications.linear_attention import kernel_attention
 
 
@@ -44,56 +36,56 @@ def _performer_cases(generator: Generator) -> dict[str, Inputs]:
             k=normal(generator, 2, 2, 12, 8, scale=0.5),
             projection=normal(generator, 4096, 8),
         ),
-        "cost": cost_case(COST_SIZES[0] // 2, projection=normal(generator, COST_DIM, COST_DIM)),
-        "causal cost": cost_case(
-            COST_SIZES[0] // 2, projection=normal(generator, COST_DIM, COST_DIM), causal=True
-        ),
     }
 
 
+def _slow(q: Tensor, k: Tensor, v: Tensor, phi: Callable) -> Tensor:
+    return kernel_attention(q, k, v, phi)
+
+
+def _slow_causal(q: Tensor, k: Tensor, v: Tensor, phi: Callable, chunk_size: int = 1) -> Tensor:
+    return kernel_attention(q, k, v, phi, causal=True)
+
+
 def _performer_probe(
-    function: Callable,
-    projection: Tensor,
-    causal: bool = False,
-    sizes: list[int] | None = None,
-    **tensors: Tensor,
+    function: Callable, projection: Tensor, causal: bool, cotangent: Tensor, **tensors: Tensor
 ) -> Answer:
-    def slow(q: Tensor, k: Tensor, v: Tensor, phi: Callable) -> Tensor:
-        return kernel_attention(q, k, v, phi)
+    answer = with_gradients(
+        lambda q, k, v: function(q, k, v, projection, causal), tensors, cotangent
+    )
+    return answer | {"again": as_tensor(function(*tensors.values(), projection, causal))}
 
-    def slow_causal(q: Tensor, k: Tensor, v: Tensor, phi: Callable, chunk_size: int = 1) -> Tensor:
-        return kernel_attention(q, k, v, phi, causal=True)
 
-    def as_cheap_as_linear(q: Tensor, k: Tensor, v: Tensor, phi: Callable) -> Tensor:
-        # Where only the cost is counted, any use of the features will do.
-        return phi(q).sum(-1, keepdim=True) * v / phi(k).sum()
+# Where only the cost is counted, any use of the features will do.
+def _as_cheap_as_linear(q: Tensor, k: Tensor, v: Tensor, phi: Callable) -> Tensor:
+    return phi(q).sum(-1, keepdim=True) * v / phi(k).sum()
 
-    def as_cheap_as_chunks(
-        q: Tensor, k: Tensor, v: Tensor, phi: Callable, chunk_size: int
-    ) -> Tensor:
-        return as_cheap_as_linear(q, k, v, phi) + torch.ones(chunk_size, chunk_size).mean()
 
-    if sizes:
-        with supplied(
-            function,
-            positive_random_features=_positive_features,
-            linear_attention=as_cheap_as_linear,
-            causal_linear_attention=as_cheap_as_chunks,
-        ):
-            return cost_over_sizes(
-                function, lambda n: (*cost_tensors(n), projection.float(), causal), sizes
-            )
-    cotangent = tensors.pop("cotangent")
-    with supplied(
-        function,
-        positive_random_features=_positive_features,
-        linear_attention=slow,
-        causal_linear_attention=slow_causal,
-    ):
-        answer = with_gradients(
-            lambda q, k, v: function(q, k, v, projection, causal), tensors, cotangent
-        )
-        return answer | {"again": as_tensor(function(*tensors.values(), projection, causal))}
+def _as_cheap_as_chunks(q: Tensor, k: Tensor, v: Tensor, phi: Callable, chunk_size: int) -> Tensor:
+    return _as_cheap_as_linear(q, k, v, phi) + torch.ones(chunk_size, chunk_size).mean()
+
+
+def _with_projection(generator: Generator, n: int) -> Inputs:
+    return sequence(generator, n, projection=normal(generator, COUNTED_DIM, COUNTED_DIM))
+
+
+def _counted(causal: bool, points: int, name: str) -> tuple[Part, ...]:
+    # No long case: its supplied linear_attention would have to be one that is right and fast.
+    return cost(
+        _with_projection,
+        lambda function, **tensors: function(*tensors.values(), causal),
+        exponent=1.1,
+        largest=lambda n: 128 * n,
+        words=NO_MATRIX,
+        title="O(n): nothing n × n is computed",
+        points=points,
+        supplies={
+            "positive_random_features": _positive_features,
+            "linear_attention": _as_cheap_as_linear,
+            "causal_linear_attention": _as_cheap_as_chunks,
+        },
+        name=name,
+    )
 
 
 def _far_from_softmax(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
@@ -109,33 +101,39 @@ PERFORMER_NUMBERS = ("short", "more keys than queries", "long keys")
 PERFORMER = Exercise(
     "performer_attention",
     "linear_attention",
-    _performer_cases,
-    _performer_probe,
     (
-        matches("output", title="equals the FAVOR+ estimate", points=2, cases=PERFORMER_NUMBERS),
-        matches("output", title="causal, too", points=1, cases=("causal",)),
-        Property(
-            "comes close to softmax attention with 4096 features",
-            1,
-            _far_from_softmax,
-            ("many features",),
+        Part(
+            "numbers",
+            _performer_cases,
+            _performer_probe,
+            (
+                matches(
+                    "output", title="equals the FAVOR+ estimate", points=2, cases=PERFORMER_NUMBERS
+                ),
+                matches("output", title="causal, too", points=1, cases=("causal",)),
+                Property(
+                    "comes close to softmax attention with 4096 features",
+                    1,
+                    _far_from_softmax,
+                    ("many features",),
+                ),
+                are_equal(
+                    "output",
+                    "again",
+                    "two calls with the same arguments differ: is the projection drawn again?",
+                    title="the same inputs give the same output",
+                    points=1,
+                    cases=("short",),
+                ),
+                matches(*GRADIENTS, title="gradients are right", points=1, cases=PERFORMER_NUMBERS),
+            ),
+            supplies={
+                "positive_random_features": _positive_features,
+                "linear_attention": _slow,
+                "causal_linear_attention": _slow_causal,
+            },
         ),
-        are_equal(
-            "output",
-            "again",
-            "two calls with the same arguments differ: is the projection drawn again?",
-            title="the same inputs give the same output",
-            points=1,
-            cases=("short",),
-        ),
-        matches(*GRADIENTS, title="gradients are right", points=1, cases=PERFORMER_NUMBERS),
-        # No long case: its supplied linear_attention would have to be one that is right and fast.
-        cost_grows_at_most(
-            1.1,
-            NO_MATRIX,
-            title="O(n): nothing n × n is computed",
-            points=1,
-            cases=("cost", "causal cost"),
-        ),
+        *_counted(causal=False, points=1, name="cost"),
+        *_counted(causal=True, points=0, name="causal cost"),
     ),
 )

@@ -5,22 +5,11 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-from autograder.cases import (
-    COST_DIM,
-    COST_SIZES,
-    GRADIENTS,
-    LONG,
-    NO_MATRIX,
-    attention_case,
-    cost_case,
-    cost_tensors,
-    in_float64,
-    long_attention_case,
-    normal,
-)
-from autograder.exercise import Answer, Exercise, Inputs, Property
-from autograder.probes import as_tensor, cost_over_sizes, supplied, with_gradients
-from autograder.properties import cost_grows_at_most, matches
+from autograder.cases import GRADIENTS, LONG_TOKENS, attention_case, in_float64, normal, sequence
+from autograder.cost import NO_MATRIX, cost
+from autograder.exercise import Answer, Exercise, Inputs, Part, Property
+from autograder.probes import as_tensor, with_gradients
+from autograder.properties import matches
 
 PROJECTED = 16
 
@@ -62,21 +51,26 @@ SPECTRUM_NUMBERS = ("attention", "more keys than queries", "more queries than ke
 SPECTRUM = Exercise(
     "attention_spectrum",
     "low_rank_attention",
-    _spectrum_cases,
-    _spectrum_probe,
     (
-        Property("the largest comes first", 1, _not_sorted, SPECTRUM_NUMBERS),
-        matches(
-            "output",
-            title="equals the singular values",
-            points=2,
-            cases=(*SPECTRUM_NUMBERS, "one token", "float64"),
-        ),
-        matches(
-            "output",
-            title="values that should be 0 are 0 but for rounding",
-            points=1,
-            cases=("three kinds of tokens",),
+        Part(
+            "numbers",
+            _spectrum_cases,
+            _spectrum_probe,
+            (
+                Property("the largest comes first", 1, _not_sorted, SPECTRUM_NUMBERS),
+                matches(
+                    "output",
+                    title="equals the singular values",
+                    points=2,
+                    cases=(*SPECTRUM_NUMBERS, "one token", "float64"),
+                ),
+                matches(
+                    "output",
+                    title="values that should be 0 are 0 but for rounding",
+                    points=1,
+                    cases=("three kinds of tokens",),
+                ),
+            ),
         ),
     ),
 )
@@ -104,8 +98,7 @@ def _rank_cases(generator: Generator) -> dict[str, Inputs]:
 
 
 def _rank_probe(function: Callable, attention: Tensor, energy: float) -> Answer:
-    with supplied(function, attention_spectrum=torch.linalg.svdvals):
-        rank = as_tensor(function(attention, energy))
+    rank = as_tensor(function(attention, energy))
     # A whole number; tensors are compared in the type of the inputs.
     return {"rank": rank.to(attention.dtype)}
 
@@ -113,26 +106,32 @@ def _rank_probe(function: Callable, attention: Tensor, energy: float) -> Answer:
 RANK = Exercise(
     "effective_rank",
     "low_rank_attention",
-    _rank_cases,
-    _rank_probe,
     (
-        matches(
-            "rank",
-            title="the smallest rank that keeps the share",
-            points=2,
-            cases=("attention", "nearly everything", "no batch"),
-        ),
-        matches(
-            "rank",
-            title="for matrices that are not square, too",
-            points=1,
-            cases=("more keys than queries", "more queries than keys", "one token"),
-        ),
-        matches(
-            "rank",
-            title="flat attention has rank 1, sharp attention needs most of its rows",
-            points=1,
-            cases=("flat and sharp",),
+        Part(
+            "numbers",
+            _rank_cases,
+            _rank_probe,
+            (
+                matches(
+                    "rank",
+                    title="the smallest rank that keeps the share",
+                    points=2,
+                    cases=("attention", "nearly everything", "no batch"),
+                ),
+                matches(
+                    "rank",
+                    title="for matrices that are not square, too",
+                    points=1,
+                    cases=("more keys than queries", "more queries than keys", "one token"),
+                ),
+                matches(
+                    "rank",
+                    title="flat attention has rank 1, sharp attention needs most of its rows",
+                    points=1,
+                    cases=("flat and sharp",),
+                ),
+            ),
+            supplies={"attention_spectrum": torch.linalg.svdvals},
         ),
     ),
 )
@@ -160,31 +159,16 @@ def _linformer_cases(generator: Generator) -> dict[str, Inputs]:
         "columns contiguous": turned,
         "large numbers": case(13, 13, 4, 4, 6, scale=8.0),
         "float64": in_float64(case(5, 7, 4, 4, 3)),
-        "cost": cost_case(COST_SIZES[0] // 2),
     }
 
 
-def _linformer_long_cases(generator: Generator) -> dict[str, Inputs]:
-    projections = {
-        name: normal(generator, LONG, PROJECTED, scale=LONG**-0.5) for name in ("e", "f")
-    }
-    return {"long": long_attention_case(generator, LONG, COST_DIM, COST_DIM) | projections}
-
-
-def _linformer_probe(
-    function: Callable,
-    sizes: list[int] | None = None,
-    largest_allowed: list[int] | None = None,
-    cotangent: Tensor | None = None,
-    **tensors: Tensor,
-) -> Answer:
-    def arguments(n: int) -> tuple[Tensor, ...]:
-        generator = Generator().manual_seed(n)
-        return (*cost_tensors(n), *normal(generator, 2, n, PROJECTED, scale=n**-0.5))
-
-    if sizes:
-        return cost_over_sizes(function, arguments, sizes)
+def _linformer_probe(function: Callable, cotangent: Tensor, **tensors: Tensor) -> Answer:
     return with_gradients(function, tensors, cotangent)
+
+
+def _with_projections(generator: Generator, n: int) -> Inputs:
+    projections = {name: normal(generator, n, PROJECTED, scale=n**-0.5) for name in "ef"}
+    return sequence(generator, n) | projections
 
 
 # With one mixture the weight is 1 whatever q, k and e are, and with one token the mixtures hardly
@@ -193,43 +177,50 @@ LINFORMER_GRADIENTS = ("short", "more keys than queries", "more queries than key
 LINFORMER = Exercise(
     "linformer_attention",
     "low_rank_attention",
-    _linformer_cases,
-    _linformer_probe,
     (
-        matches(
-            "output",
-            title="equals softmax(Q(EᵀK)ᵀ/√d) FᵀV",
-            points=2,
-            cases=(
-                "short",
-                "as many of everything",
-                "one mixture",
-                "one token",
-                "columns contiguous",
-                "float64",
+        Part(
+            "numbers",
+            _linformer_cases,
+            _linformer_probe,
+            (
+                matches(
+                    "output",
+                    title="equals softmax(Q(EᵀK)ᵀ/√d) FᵀV",
+                    points=2,
+                    cases=(
+                        "short",
+                        "as many of everything",
+                        "one mixture",
+                        "one token",
+                        "columns contiguous",
+                        "float64",
+                    ),
+                ),
+                matches(
+                    "output",
+                    title="queries, keys and values of different sizes, and large numbers",
+                    points=1,
+                    cases=("more keys than queries", "more queries than keys", "large numbers"),
+                ),
+                matches(
+                    *GRADIENTS,
+                    "grad_e",
+                    "grad_f",
+                    title="gradients reach the projections, too",
+                    points=1,
+                    cases=LINFORMER_GRADIENTS,
+                ),
             ),
         ),
-        matches(
-            "output",
-            title="queries, keys and values of different sizes, and large numbers",
-            points=1,
-            cases=("more keys than queries", "more queries than keys", "large numbers"),
-        ),
-        matches(
-            *GRADIENTS,
-            "grad_e",
-            "grad_f",
-            title="gradients reach the projections, too",
-            points=1,
-            cases=LINFORMER_GRADIENTS,
-        ),
-        cost_grows_at_most(
-            1.1,
-            NO_MATRIX,
+        *cost(
+            _with_projections,
+            lambda function, **tensors: function(*tensors.values()),
+            exponent=1.1,
+            largest=lambda n: 128 * n,
+            words=NO_MATRIX,
             title="O(n·k): nothing n × n is computed",
             points=2,
-            long=("long",),
+            long={"long": lambda generator: _with_projections(generator, LONG_TOKENS)},
         ),
     ),
-    _linformer_long_cases,
 )

@@ -7,24 +7,21 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from autograder.cases import (
-    COST_DIM,
-    COST_SIZES,
+    COUNTED_DIM,
     GRADIENTS,
-    LONG,
-    NO_MATRIX,
+    LONG_TOKENS,
     attention_case,
-    cost_case,
-    cost_tensors,
     in_float64,
-    long_attention_case,
     normal,
+    sequence,
 )
-from autograder.exercise import Answer, Exercise, Inputs, Property, difference
-from autograder.probes import cost_over_sizes, supplied, with_gradients
-from autograder.properties import cost_grows_at_most, matches
+from autograder.cost import NO_MATRIX, cost
+from autograder.exercise import Answer, Exercise, Inputs, Part, Property, difference
+from autograder.probes import with_gradients
+from autograder.properties import matches
 from course.specifications.low_rank_attention import means_of_segments
 
-COST_LANDMARKS = 16
+COUNTED_LANDMARKS = 16
 
 
 # --- segment_means -------------------------------------------------------------------------------
@@ -40,7 +37,6 @@ def _means_cases(generator: Generator) -> dict[str, Inputs]:
 
     turned = case(15, 5)
     turned["x"] = turned["x"].mT.contiguous().mT
-    cost = cost_case(2 * COST_DIM, num_landmarks=64, calls_allowed=[32] * len(COST_SIZES))
     return {
         "whole segments": case(12, 4),
         "one landmark": case(7, 1),
@@ -51,27 +47,15 @@ def _means_cases(generator: Generator) -> dict[str, Inputs]:
         "ragged": case(13, 5),
         "one token too many": case(17, 4),
         "nearly as many landmarks as tokens": case(7, 5),
-        "cost": cost,
     }
 
 
-def _means_long_cases(generator: Generator) -> dict[str, Inputs]:
-    # A matrix of averages, a row for each landmark, is 4.3 GB.
-    return {"long": {"x": normal(generator, 1, LONG + 5, COST_DIM), "num_landmarks": 2**13}}
-
-
-def _means_probe(
-    function: Callable,
-    num_landmarks: int,
-    x: Tensor | None = None,
-    cotangent: Tensor | None = None,
-    sizes: list[int] | None = None,
-    largest_allowed: list[int] | None = None,
-    calls_allowed: list[int] | None = None,
-) -> Answer:
-    if sizes:
-        return cost_over_sizes(function, lambda n: (cost_tensors(n)[0], num_landmarks), sizes)
+def _means_probe(function: Callable, num_landmarks: int, x: Tensor, cotangent: Tensor) -> Answer:
     return with_gradients(lambda x: function(x, num_landmarks), {"x": x}, cotangent)
+
+
+def _tokens(generator: Generator, n: int, num_landmarks: int = 64) -> Inputs:
+    return {"x": normal(generator, 1, n, COUNTED_DIM), "num_landmarks": num_landmarks}
 
 
 WHOLE = (
@@ -86,26 +70,37 @@ RAGGED = ("ragged", "one token too many", "nearly as many landmarks as tokens")
 MEANS = Exercise(
     "segment_means",
     "low_rank_attention",
-    _means_cases,
-    _means_probe,
     (
-        matches("output", title="equals the means of whole segments", points=1, cases=WHOLE),
-        matches(
-            "output",
-            title="equals them where n is no multiple: the first segments are longer by one",
-            points=2,
-            cases=RAGGED,
+        Part(
+            "numbers",
+            _means_cases,
+            _means_probe,
+            (
+                matches(
+                    "output", title="equals the means of whole segments", points=1, cases=WHOLE
+                ),
+                matches(
+                    "output",
+                    title="equals them where n is no multiple: the first segments have one more",
+                    points=2,
+                    cases=RAGGED,
+                ),
+                matches("grad_x", title="the gradient is right", points=1, cases=(*WHOLE, *RAGGED)),
+            ),
         ),
-        matches("grad_x", title="the gradient is right", points=1, cases=(*WHOLE, *RAGGED)),
-        cost_grows_at_most(
-            1.1,
-            "a matrix with a row for each landmark and a column for each token is not needed",
+        *cost(
+            _tokens,
+            lambda function, x, num_landmarks: function(x, num_landmarks),
+            exponent=1.1,
+            largest=lambda n: 2 * COUNTED_DIM * n,
+            calls=lambda n: 32,
+            words="a matrix with a row for each landmark and a column for each token is not needed",
             title="O(n), all segments at once",
             points=1,
-            long=("long",),
+            # A matrix of averages, a row for each landmark, is 4.3 GB.
+            long={"long": lambda generator: _tokens(generator, LONG_TOKENS + 5, 2**13)},
         ),
     ),
-    _means_long_cases,
 )
 
 
@@ -178,40 +173,45 @@ ITERATES = (
 PINV = Exercise(
     "iterative_pinv",
     "low_rank_attention",
-    _pinv_cases,
-    _pinv_probe,
     (
-        matches(
-            "output",
-            title="starts from Aᵀ / (‖A‖₁ ‖A‖_∞)",
-            points=1,
-            cases=("no iteration",),
-        ),
-        matches(
-            "output",
-            title="an iteration is ¼ Z(13I − AZ(15I − AZ(7I − AZ)))",
-            points=2,
-            cases=ITERATES,
-        ),
-        matches(
-            "output",
-            title="matrices of a batch do not change each other",
-            points=1,
-            cases=("large and small matrices",),
-        ),
-        Property(
-            "converges to the pseudo-inverse, where rows are nearly or exactly equal, too",
-            2,
-            _not_converged,
-            ("nearly uniform", "two equal landmarks"),
-            compared=("output",),
-        ),
-        # Not for softmax matrices: their row sums are all 1, and rounding picks the largest.
-        matches(
-            "grad_a",
-            title="the gradient is right",
-            points=1,
-            cases=("one iteration", "negative entries"),
+        Part(
+            "numbers",
+            _pinv_cases,
+            _pinv_probe,
+            (
+                matches(
+                    "output",
+                    title="starts from Aᵀ / (‖A‖₁ ‖A‖_∞)",
+                    points=1,
+                    cases=("no iteration",),
+                ),
+                matches(
+                    "output",
+                    title="an iteration is ¼ Z(13I − AZ(15I − AZ(7I − AZ)))",
+                    points=2,
+                    cases=ITERATES,
+                ),
+                matches(
+                    "output",
+                    title="matrices of a batch do not change each other",
+                    points=1,
+                    cases=("large and small matrices",),
+                ),
+                Property(
+                    "converges to the pseudo-inverse, where rows are nearly or exactly equal, too",
+                    2,
+                    _not_converged,
+                    ("nearly uniform", "two equal landmarks"),
+                    compared=("output",),
+                ),
+                # Not for softmax matrices: their row sums are 1, and rounding picks the largest.
+                matches(
+                    "grad_a",
+                    title="the gradient is right",
+                    points=1,
+                    cases=("one iteration", "negative entries"),
+                ),
+            ),
         ),
     ),
 )
@@ -242,20 +242,7 @@ def _nystrom_cases(generator: Generator) -> dict[str, Inputs]:
         "every token a landmark": in_float64(
             case(6, 6, 3, m=6, iterations=40) | {"q": own, "k": own}
         ),
-        "cost": cost_case(COST_SIZES[0] // 2, num_landmarks=COST_LANDMARKS, num_iterations=6),
     }
-
-
-def _nystrom_long_cases(generator: Generator) -> dict[str, Inputs]:
-    case = long_attention_case(
-        generator,
-        LONG,
-        COST_DIM,
-        COST_DIM,
-        num_landmarks=COST_LANDMARKS,
-        num_iterations=6,
-    )
-    return {"long": case}
 
 
 def _pinv(a: Tensor, num_iterations: int) -> Tensor:
@@ -272,19 +259,12 @@ def _nystrom_probe(
     function: Callable,
     num_landmarks: int,
     num_iterations: int,
-    sizes: list[int] | None = None,
-    largest_allowed: list[int] | None = None,
-    cotangent: Tensor | None = None,
+    cotangent: Tensor,
     **tensors: Tensor,
 ) -> Answer:
-    with supplied(function, segment_means=means_of_segments, iterative_pinv=_pinv):
-        if sizes:
-            return cost_over_sizes(
-                function, lambda n: (*cost_tensors(n), num_landmarks, num_iterations), sizes
-            )
-        return with_gradients(
-            lambda q, k, v: function(q, k, v, num_landmarks, num_iterations), tensors, cotangent
-        )
+    return with_gradients(
+        lambda q, k, v: function(q, k, v, num_landmarks, num_iterations), tensors, cotangent
+    )
 
 
 def _not_softmax(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
@@ -294,45 +274,55 @@ def _not_softmax(inputs: Inputs, answer: Answer, expected: Answer) -> str | None
     return None
 
 
+BUILT_ON = {"segment_means": means_of_segments, "iterative_pinv": _pinv}
 SAME_LENGTH = ("short", "ragged", "one landmark", "one token", "columns contiguous", "float64")
 OTHER_LENGTH = ("more keys than queries", "more queries than keys")
 NYSTROM = Exercise(
     "nystrom_attention",
     "low_rank_attention",
-    _nystrom_cases,
-    _nystrom_probe,
     (
-        matches(
-            "output",
-            title="equals softmax(QK̃ᵀ/√d) softmax(Q̃K̃ᵀ/√d)⁺ softmax(Q̃Kᵀ/√d) V",
-            points=2,
-            cases=SAME_LENGTH,
+        Part(
+            "numbers",
+            _nystrom_cases,
+            _nystrom_probe,
+            (
+                matches(
+                    "output",
+                    title="equals softmax(QK̃ᵀ/√d) softmax(Q̃K̃ᵀ/√d)⁺ softmax(Q̃Kᵀ/√d) V",
+                    points=2,
+                    cases=SAME_LENGTH,
+                ),
+                matches(
+                    "output",
+                    title="for another number of queries than keys, and large numbers",
+                    points=1,
+                    cases=(*OTHER_LENGTH, "large numbers"),
+                ),
+                Property(
+                    "is softmax attention where every token is a landmark",
+                    1,
+                    _not_softmax,
+                    ("every token a landmark",),
+                ),
+                matches(
+                    *GRADIENTS,
+                    title="gradients are right",
+                    points=1,
+                    cases=("short", "ragged", *OTHER_LENGTH),
+                ),
+            ),
+            supplies=BUILT_ON,
         ),
-        matches(
-            "output",
-            title="for another number of queries than keys, and large numbers",
-            points=1,
-            cases=(*OTHER_LENGTH, "large numbers"),
-        ),
-        Property(
-            "is softmax attention where every token is a landmark",
-            1,
-            _not_softmax,
-            ("every token a landmark",),
-        ),
-        matches(
-            *GRADIENTS,
-            title="gradients are right",
-            points=1,
-            cases=("short", "ragged", *OTHER_LENGTH),
-        ),
-        cost_grows_at_most(
-            1.1,
-            NO_MATRIX,
+        *cost(
+            sequence,
+            lambda function, **tensors: function(*tensors.values(), COUNTED_LANDMARKS, 6),
+            exponent=1.1,
+            largest=lambda n: 128 * n,
+            words=NO_MATRIX,
             title="O(n): nothing n × n is computed",
             points=2,
-            long=("long",),
+            long={"long": lambda generator: sequence(generator, LONG_TOKENS)},
+            supplies=BUILT_ON,
         ),
     ),
-    _nystrom_long_cases,
 )

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from autograder.cases import in_float64, normal
-from autograder.exercise import Answer, Exercise, Inputs, Property, difference
+from autograder.exercise import Answer, Exercise, Inputs, Part, Property, difference
 from autograder.probes import as_tensor, with_gradients
 from autograder.properties import are_equal, matches
 
@@ -88,28 +88,36 @@ def _too_wide(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
 JOHNSON_LINDENSTRAUSS = Exercise(
     "johnson_lindenstrauss_projection",
     "low_rank_attention",
-    _projection_cases,
-    _projection_probe,
     (
-        Property("n rows of k numbers", 1, _wrong_shape),
-        Property(
-            "keeps the squared length of every vector, on average",
-            2,
-            _wrong_lengths,
-            ("many draws",),
-            # The numbers are free; those of a known mistake tell which one it is.
-            compared=("projections",),
-        ),
-        Property(
-            "the squared length scatters no more than 2/k allows", 1, _too_wide, ("many draws",)
-        ),
-        are_equal(
-            "projections",
-            "again",
-            "an equal generator gave another projection: draw everything from `generator`",
-            title="all randomness comes from the generator",
-            points=1,
-            cases=("few columns", "one column"),
+        Part(
+            "numbers",
+            _projection_cases,
+            _projection_probe,
+            (
+                Property("n rows of k numbers", 1, _wrong_shape),
+                Property(
+                    "keeps the squared length of every vector, on average",
+                    2,
+                    _wrong_lengths,
+                    ("many draws",),
+                    # The numbers are free; those of a known mistake tell which one it is.
+                    compared=("projections",),
+                ),
+                Property(
+                    "the squared length scatters no more than 2/k allows",
+                    1,
+                    _too_wide,
+                    ("many draws",),
+                ),
+                are_equal(
+                    "projections",
+                    "again",
+                    "an equal generator gave another projection: draw everything from `generator`",
+                    title="all randomness comes from the generator",
+                    points=1,
+                    cases=("few columns", "one column"),
+                ),
+            ),
         ),
     ),
 )
@@ -154,26 +162,31 @@ def _mostly_rounding(inputs: Inputs, answer: Answer, expected: Answer) -> str | 
 DISTORTION = Exercise(
     "distortion",
     "low_rank_attention",
-    _distortion_cases,
-    _distortion_probe,
     (
-        matches(
-            "output",
-            title="the largest over all pairs of points",
-            points=2,
-            cases=("some points", "two points", "more points than numbers", "float64"),
-        ),
-        matches(
-            "output",
-            title="shrinking and growing both count",
-            points=1,
-            cases=("everything shrinks", "everything grows"),
-        ),
-        Property(
-            "right for points that are far from 0 and near to each other",
-            1,
-            _mostly_rounding,
-            ("far from 0",),
+        Part(
+            "numbers",
+            _distortion_cases,
+            _distortion_probe,
+            (
+                matches(
+                    "output",
+                    title="the largest over all pairs of points",
+                    points=2,
+                    cases=("some points", "two points", "more points than numbers", "float64"),
+                ),
+                matches(
+                    "output",
+                    title="shrinking and growing both count",
+                    points=1,
+                    cases=("everything shrinks", "everything grows"),
+                ),
+                Property(
+                    "right for points that are far from 0 and near to each other",
+                    1,
+                    _mostly_rounding,
+                    ("far from 0",),
+                ),
+            ),
         ),
     ),
 )

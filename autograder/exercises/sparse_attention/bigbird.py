@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from autograder.cases import between
-from autograder.exercise import Answer, Exercise, Inputs, Property
+from autograder.exercise import Answer, Exercise, Inputs, Part, Property
 from autograder.exercises.sparse_attention.masks import as_numbers, other_shape
 from autograder.properties import are_equal
 
@@ -173,38 +173,43 @@ def _not_for_itself(inputs: Inputs, answer: Answer, expected: Answer) -> str | N
 BIGBIRD_MASK = Exercise(
     "bigbird_mask",
     "sparse_attention",
-    _cases,
-    _probe,
     (
-        _property("all tokens of a block see alike", 1, _ragged_within_a_block),
-        _missing(
-            "a block sees itself and its neighbours",
-            1,
-            _near,
-            "which is itself or its neighbour",
-        ),
-        _missing(
-            "global blocks see every block",
-            1,
-            lambda inputs: _global(inputs).unsqueeze(-1),
-            "but a global block sees all",
-        ),
-        _missing(
-            "every block sees the global blocks",
-            1,
-            _global,
-            "which is global",
-        ),
-        _property("so many random blocks besides, and no others", 2, _wrong_count),
-        _property("every other block is as likely", 1, _likelier, ("many draws",)),
-        _property("each query block draws for itself", 1, _not_for_itself, ("many draws",)),
-        are_equal(
-            "masks",
-            "again",
-            "an equal generator gave another mask: draw everything from `generator`",
-            title="all randomness comes from the generator",
-            points=1,
-            cases=("whole blocks",),
+        Part(
+            "numbers",
+            _cases,
+            _probe,
+            (
+                _property("all tokens of a block see alike", 1, _ragged_within_a_block),
+                _missing(
+                    "a block sees itself and its neighbours",
+                    1,
+                    _near,
+                    "which is itself or its neighbour",
+                ),
+                _missing(
+                    "global blocks see every block",
+                    1,
+                    lambda inputs: _global(inputs).unsqueeze(-1),
+                    "but a global block sees all",
+                ),
+                _missing(
+                    "every block sees the global blocks",
+                    1,
+                    _global,
+                    "which is global",
+                ),
+                _property("so many random blocks besides, and no others", 2, _wrong_count),
+                _property("every other block is as likely", 1, _likelier, ("many draws",)),
+                _property("each query block draws for itself", 1, _not_for_itself, ("many draws",)),
+                are_equal(
+                    "masks",
+                    "again",
+                    "an equal generator gave another mask: draw everything from `generator`",
+                    title="all randomness comes from the generator",
+                    points=1,
+                    cases=("whole blocks",),
+                ),
+            ),
         ),
     ),
 )

@@ -5,10 +5,11 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-from autograder.cases import COST_DIM, NO_MATRIX, cost_case, cost_tensors, in_float64, normal
-from autograder.exercise import Answer, AnswerError, Exercise, Inputs, Property
-from autograder.probes import as_tensor, cost_over_sizes, supplied, with_gradients
-from autograder.properties import cost_grows_at_most, matches
+from autograder.cases import COUNTED_DIM, in_float64, normal
+from autograder.cost import NO_MATRIX, cost
+from autograder.exercise import Answer, AnswerError, Exercise, Inputs, Part, Property
+from autograder.probes import as_tensor, with_gradients
+from autograder.properties import matches
 
 LONG_LSH = 2**16
 
@@ -85,30 +86,33 @@ def _half_is_empty(inputs: Inputs, answer: Answer, expected: Answer) -> str | No
 LSH_BUCKET = Exercise(
     "lsh_bucket",
     "sparse_attention",
-    _bucket_cases,
-    _bucket_probe,
     (
-        Property("numbers 0 to 2·half_buckets − 1, of both halves", 1, _out_of_range),
-        Property("the negated half is used", 1, _half_is_empty, ("short",)),
-        matches(
-            "bucket",
-            title="equals the place of the largest of xR and −xR",
-            points=2,
-            cases=("short", "two buckets", "more buckets than dimensions", "one vector"),
-        ),
-        matches(
-            "bucket",
-            title="vectors of any length and layout",
-            points=1,
-            cases=("far from zero", "near zero", "not contiguous", "float64"),
+        Part(
+            "numbers",
+            _bucket_cases,
+            _bucket_probe,
+            (
+                Property("numbers 0 to 2·half_buckets − 1, of both halves", 1, _out_of_range),
+                Property("the negated half is used", 1, _half_is_empty, ("short",)),
+                matches(
+                    "bucket",
+                    title="equals the place of the largest of xR and −xR",
+                    points=2,
+                    cases=("short", "two buckets", "more buckets than dimensions", "one vector"),
+                ),
+                matches(
+                    "bucket",
+                    title="vectors of any length and layout",
+                    points=1,
+                    cases=("far from zero", "near zero", "not contiguous", "float64"),
+                ),
+            ),
         ),
     ),
 )
 
 
 # --- lsh_attention -------------------------------------------------------------------------------
-
-COST_SETTINGS = {"num_buckets": 8, "num_rounds": 2, "chunk_size": 8, "seed": 0}
 
 
 def _rotations(num_rounds: int, d: int, num_buckets: int, seed: int) -> Tensor:
@@ -161,93 +165,107 @@ def _lsh_cases(generator: Generator) -> dict[str, Inputs]:
         "chunks of one token": case(9, 2, 2, 1),
         "large numbers": case(17, 4, 3, 4, scale=30.0, batch=(1, 1)),
         "float64": in_float64(case(15, 4, 2, 4, batch=(1, 1))),
-        "cost": cost_case(160, **COST_SETTINGS),
     }
 
 
-def _lsh_long_cases(generator: Generator) -> dict[str, Inputs]:
-    settings = {"num_buckets": 16, "num_rounds": 1, "chunk_size": 16, "seed": 1}
-    rotations = _rotations(1, COST_DIM, 16, 1)
-    q = _decided(lambda: normal(generator, 1, 1, LONG_LSH, COST_DIM), rotations)
-    return {"long": {"q": q, "v": normal(generator, 1, 1, LONG_LSH, COST_DIM), **settings}}
-
-
-def _lsh_probe(
+def _attend(
     function: Callable,
+    q: Tensor,
+    v: Tensor,
     num_buckets: int,
     num_rounds: int,
     chunk_size: int,
     seed: int,
-    sizes: list[int] | None = None,
-    largest_allowed: list[int] | None = None,
-    cotangent: Tensor | None = None,
-    **tensors: Tensor,
+) -> Tensor:
+    generator = Generator().manual_seed(seed)
+    return function(q, v, num_buckets, num_rounds, chunk_size, generator)
+
+
+def _lsh_probe(
+    function: Callable, q: Tensor, v: Tensor, cotangent: Tensor, **settings: int
 ) -> Answer:
-    def run(q: Tensor, v: Tensor) -> Tensor:
-        generator = Generator().manual_seed(seed)
-        return function(q, v, num_buckets, num_rounds, chunk_size, generator)
-
-    with supplied(function, lsh_bucket=_bucket):
-        if sizes:
-            return cost_over_sizes(run, lambda n: cost_tensors(n)[:2], sizes)
-        return with_gradients(run, tensors, cotangent)
+    return with_gradients(
+        lambda q, v: _attend(function, q, v, **settings), {"q": q, "v": v}, cotangent
+    )
 
 
+def _queries(generator: Generator, n: int) -> Inputs:
+    q, v = normal(generator, 2, 1, 1, n, COUNTED_DIM)
+    return {"q": q, "v": v, "num_buckets": 8, "num_rounds": 2, "chunk_size": 8, "seed": 0}
+
+
+def _many_queries(generator: Generator) -> Inputs:
+    settings = {"num_buckets": 16, "num_rounds": 1, "chunk_size": 16, "seed": 1}
+    rotations = _rotations(1, COUNTED_DIM, 16, 1)
+    q = _decided(lambda: normal(generator, 1, 1, LONG_LSH, COUNTED_DIM), rotations)
+    return {"q": q, "v": normal(generator, 1, 1, LONG_LSH, COUNTED_DIM), **settings}
+
+
+BUILT_ON = {"lsh_bucket": _bucket}
 LSH = Exercise(
     "lsh_attention",
     "sparse_attention",
-    _lsh_cases,
-    _lsh_probe,
     (
-        matches(
-            "output",
-            title="the weights of a query sum to 1: constant values come back unchanged",
-            points=1,
-            cases=("constant values",),
-        ),
-        matches(
-            "output",
-            title="exact where every key is found, own position only as a last resort",
-            points=2,
-            cases=("one bucket, one chunk", "lonely tokens", "one token"),
-        ),
-        matches(
-            "output",
-            title="one round: sorted by bucket, in chunks, one chunk back, and unsorted",
-            points=2,
-            cases=("one round",),
-        ),
-        matches(
-            "output",
-            title="several rounds: one softmax over all keys found, each once",
-            points=3,
-            cases=(
-                "two rounds",
-                "four rounds",
-                "lonely tokens, two rounds",
-                "one bucket, several chunks",
+        Part(
+            "numbers",
+            _lsh_cases,
+            _lsh_probe,
+            (
+                matches(
+                    "output",
+                    title="the weights of a query sum to 1: constant values come back unchanged",
+                    points=1,
+                    cases=("constant values",),
+                ),
+                matches(
+                    "output",
+                    title="exact where every key is found, own position only as a last resort",
+                    points=2,
+                    cases=("one bucket, one chunk", "lonely tokens", "one token"),
+                ),
+                matches(
+                    "output",
+                    title="one round: sorted by bucket, in chunks, one chunk back, and unsorted",
+                    points=2,
+                    cases=("one round",),
+                ),
+                matches(
+                    "output",
+                    title="several rounds: one softmax over all keys found, each once",
+                    points=3,
+                    cases=(
+                        "two rounds",
+                        "four rounds",
+                        "lonely tokens, two rounds",
+                        "one bucket, several chunks",
+                    ),
+                ),
+                matches(
+                    "output",
+                    title="chunks of one token, large numbers, float64",
+                    points=1,
+                    cases=("chunks of one token", "large numbers", "float64"),
+                ),
+                matches(
+                    "grad_q",
+                    "grad_v",
+                    title="gradients are right",
+                    points=1,
+                    cases=("one round", "two rounds", "four rounds"),
+                ),
             ),
+            supplies=BUILT_ON,
         ),
-        matches(
-            "output",
-            title="chunks of one token, large numbers, float64",
-            points=1,
-            cases=("chunks of one token", "large numbers", "float64"),
-        ),
-        matches(
-            "grad_q",
-            "grad_v",
-            title="gradients are right",
-            points=1,
-            cases=("one round", "two rounds", "four rounds"),
-        ),
-        cost_grows_at_most(
-            1.2,
-            NO_MATRIX,
+        *cost(
+            _queries,
+            _attend,
+            exponent=1.2,
+            largest=lambda n: 160 * n,
+            words=NO_MATRIX,
             title="O(n log n): nothing n × n is computed",
             points=2,
-            long=("long",),
+            long={"long": _many_queries},
+            supplies=BUILT_ON,
         ),
     ),
-    _lsh_long_cases,
 )

@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from autograder.cases import between
-from autograder.exercise import Answer, AnswerError, Exercise, Inputs, Property
+from autograder.exercise import Answer, AnswerError, Exercise, Inputs, Part, Property
 from autograder.probes import as_tensor
 
 
@@ -91,17 +91,22 @@ def _window_probe(function: Callable, n: int, window: int, causal: bool) -> Answ
 WINDOW_MASK = Exercise(
     "sliding_window_mask",
     "sparse_attention",
-    _window_cases,
-    _window_probe,
     (
-        _sees("window keys on each side, and itself", 1, "both sides", "window of 1"),
-        _sees("causal: none of those after it", 1, "causal"),
-        _sees(
-            "windows of 0, and wider than the sequence",
-            1,
-            "window of 0",
-            "wider than the sequence",
-            "one token",
+        Part(
+            "numbers",
+            _window_cases,
+            _window_probe,
+            (
+                _sees("window keys on each side, and itself", 1, "both sides", "window of 1"),
+                _sees("causal: none of those after it", 1, "causal"),
+                _sees(
+                    "windows of 0, and wider than the sequence",
+                    1,
+                    "window of 0",
+                    "wider than the sequence",
+                    "one token",
+                ),
+            ),
         ),
     ),
 )
@@ -128,16 +133,26 @@ def _strided_probe(function: Callable, n: int, stride: int) -> Answer:
 STRIDED_MASK = Exercise(
     "strided_mask",
     "sparse_attention",
-    _strided_cases,
-    _strided_probe,
     (
-        _sees("near keys and whole strides away, nothing after itself", 2, "whole rows", "ragged"),
-        _sees(
-            "strides of 1, and longer than the sequence",
-            1,
-            "stride of 1",
-            "longer than the sequence",
-            "one token",
+        Part(
+            "numbers",
+            _strided_cases,
+            _strided_probe,
+            (
+                _sees(
+                    "near keys and whole strides away, nothing after itself",
+                    2,
+                    "whole rows",
+                    "ragged",
+                ),
+                _sees(
+                    "strides of 1, and longer than the sequence",
+                    1,
+                    "stride of 1",
+                    "longer than the sequence",
+                    "one token",
+                ),
+            ),
         ),
     ),
 )
@@ -169,17 +184,24 @@ def _fixed_probe(function: Callable, n: int, stride: int, num_summary: int) -> A
 FIXED_MASK = Exercise(
     "fixed_mask",
     "sparse_attention",
-    _fixed_cases,
-    _fixed_probe,
     (
-        _sees("its own block and the summaries, nothing after itself", 2, "one summary"),
-        _sees("several summaries, and a last block that is shorter", 1, "several summaries"),
-        _sees(
-            "blocks that are all summary, and longer than the sequence",
-            1,
-            "every key a summary",
-            "longer than the sequence",
-            "one token",
+        Part(
+            "numbers",
+            _fixed_cases,
+            _fixed_probe,
+            (
+                _sees("its own block and the summaries, nothing after itself", 2, "one summary"),
+                _sees(
+                    "several summaries, and a last block that is shorter", 1, "several summaries"
+                ),
+                _sees(
+                    "blocks that are all summary, and longer than the sequence",
+                    1,
+                    "every key a summary",
+                    "longer than the sequence",
+                    "one token",
+                ),
+            ),
         ),
     ),
 )
@@ -217,18 +239,23 @@ def _reach_probe(function: Callable, mask: Tensor, num_layers: int) -> Answer:
 REACHABILITY = Exercise(
     "reachability",
     "sparse_attention",
-    _reach_cases,
-    _reach_probe,
     (
-        _reaches("one layer reaches what the mask shows", 1, "one layer", "one token"),
-        _reaches("two layers reach what is seen by what is seen", 1, "two layers"),
-        _reaches(
-            "exactly so many steps, each in the mask's direction",
-            1,
-            "three layers",
-            "a ring",
-            "a token that sees nothing",
+        Part(
+            "numbers",
+            _reach_cases,
+            _reach_probe,
+            (
+                _reaches("one layer reaches what the mask shows", 1, "one layer", "one token"),
+                _reaches("two layers reach what is seen by what is seen", 1, "two layers"),
+                _reaches(
+                    "exactly so many steps, each in the mask's direction",
+                    1,
+                    "three layers",
+                    "a ring",
+                    "a token that sees nothing",
+                ),
+                _reaches("very many layers do not overflow", 1, "very many layers"),
+            ),
         ),
-        _reaches("very many layers do not overflow", 1, "very many layers"),
     ),
 )

@@ -228,7 +228,6 @@ def not_scaled(q, k, v, projection, causal=False):
     right.performer_attention,
     "A new projection is drawn in each call and the given one ignored: equal inputs give different "
     "outputs, and queries and keys could even see different features.",
-    random=True,
 )
 def projection_drawn_again(q, k, v, projection, causal=False):
     return right.performer_attention(q, k, v, torch.randn_like(projection), causal)

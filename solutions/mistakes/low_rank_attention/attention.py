@@ -242,7 +242,6 @@ def one_column_repeated(n, k, generator):
 @mistake(
     right.johnson_lindenstrauss_projection,
     "`generator` is not used, so an equal generator gives another projection.",
-    random=True,
 )
 def generator_ignored(n, k, generator):
     return torch.randn(n, k) / k**0.5

@@ -276,7 +276,6 @@ def _bigbird(
     right.bigbird_mask,
     "The global blocks see every block, but nobody sees them: rows without columns. What they "
     "gather must reach the others, so every block sees them too.",
-    random=True,
 )
 def global_rows_without_global_columns(*settings):
     return _bigbird(*settings, columns=False)
@@ -286,7 +285,6 @@ def global_rows_without_global_columns(*settings):
     right.bigbird_mask,
     "Every block sees the global blocks, but these see only their neighbours: columns without "
     "rows. A global block sees every block.",
-    random=True,
 )
 def global_columns_without_global_rows(*settings):
     return _bigbird(*settings, rows=False)
@@ -296,7 +294,6 @@ def global_columns_without_global_rows(*settings):
     right.bigbird_mask,
     "Some of the random blocks are in the window or global, where they add nothing. Draw only "
     "from the blocks that are not seen yet.",
-    random=True,
 )
 def random_blocks_that_hit_the_window(*settings):
     return _bigbird(*settings, avoid=False)
@@ -305,7 +302,6 @@ def random_blocks_that_hit_the_window(*settings):
 @mistake(
     right.bigbird_mask,
     "A block sees itself, and not its two neighbours: the window of Big Bird is three blocks.",
-    random=True,
 )
 def window_of_one_block(*settings):
     return _bigbird(*settings, width=0)
@@ -316,7 +312,6 @@ def window_of_one_block(*settings):
     "One choice of random blocks serves every query block, so the same few blocks are seen by all "
     "and the others by none. Draw for each query block on its own: that is what makes the graph "
     "random, and short paths likely.",
-    random=True,
 )
 def one_choice_for_every_row(*settings):
     return _bigbird(*settings, shared=True)
@@ -325,7 +320,6 @@ def one_choice_for_every_row(*settings):
 @mistake(
     right.bigbird_mask,
     "`generator` is not used, so an equal generator gives another mask.",
-    random=True,
 )
 def generator_ignored(*settings):
     return _bigbird(*settings[:-1], None)
@@ -335,7 +329,6 @@ def generator_ignored(*settings):
     right.bigbird_mask,
     "The random keys are drawn for each token, not for each block. Then no whole block is skipped, "
     "and nothing is saved: all tokens of a block see alike.",
-    random=True,
 )
 def random_tokens_instead_of_blocks(n, block_size, num_global_blocks, num_random_blocks, generator):
     seen = _bigbird(n, block_size, num_global_blocks, 0, generator)

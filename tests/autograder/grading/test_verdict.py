@@ -8,7 +8,7 @@ import torch
 
 import solutions.linear_attention as solutions
 from autograder.answers import recorded_answers
-from autograder.exercise import PUBLIC_SEED, Exercise, Inputs, ReferenceFailsError
+from autograder.exercise import PUBLIC_SEED, Case, Exercise, ReferenceFailsError
 from autograder.exercises import exercises_of
 from autograder.grading.verdict import (
     LONG_CPU_SECONDS,
@@ -24,11 +24,12 @@ from autograder.probes import run_probe
 EXERCISES = exercises_of("linear_attention")
 ELU = EXERCISES["elu_feature_map"]
 LINEAR = EXERCISES["linear_attention"]
+LONG = next(part for part in LINEAR.parts if part.only_grading)
 SEED = 20240607
 
 
 def asking(exercise: Exercise, function: Callable) -> Ask:
-    def ask(cases: dict[str, Inputs]) -> Returned:
+    def ask(cases: dict[str, Case]) -> Returned:
         return Returned(*run_probe(exercise, function, cases), cpu_seconds=0.1, seconds=0.1)
 
     return ask
@@ -55,9 +56,10 @@ def test_an_unwritten_function_earns_nothing_and_is_told_so():
 def replayed(x: torch.Tensor) -> torch.Tensor:
     """The recorded answer where the input is a public one, and zeros elsewhere."""
     expected, _ = recorded_answers(ELU)
-    for case, inputs in ELU.draw_cases(PUBLIC_SEED).items():
-        if x.shape == inputs["x"].shape and torch.equal(x.detach(), inputs["x"]):
-            return x * 0 + expected[case]["output"].to(x.dtype)
+    for name, case in ELU.draw(PUBLIC_SEED).items():
+        public = case.inputs["x"]
+        if x.shape == public.shape and torch.equal(x.detach(), public):
+            return x * 0 + expected[name]["output"].to(x.dtype)
     return x * 0
 
 
@@ -74,8 +76,8 @@ def told(x: torch.Tensor) -> torch.Tensor:
 
 def test_neither_an_exception_nor_a_print_shows_a_secret_input():
     report = decide(ELU, SEED, asking(ELU, told))
-    secret = ELU.draw_cases(SEED)["short"]["x"].flatten()[0].item()
-    public = ELU.draw_cases(PUBLIC_SEED)["short"]["x"].flatten()[0].item()
+    secret = ELU.draw(SEED)["short"].inputs["x"].flatten()[0].item()
+    public = ELU.draw(PUBLIC_SEED)["short"].inputs["x"].flatten()[0].item()
     assert repr(public) in report.to_html()
     assert repr(secret) not in report.to_html()
 
@@ -110,42 +112,43 @@ def cost_line(report) -> str:
 
 
 def long_title() -> str:
-    return next(prop.title for prop in LINEAR.properties if prop.long)
+    return LONG.properties[0].title
 
 
 def long_fails(answer: Ask) -> Ask:
     """Answers the short cases rightly, and the long ones with `answer`."""
     right = asking(LINEAR, solutions.linear_attention)
 
-    def ask(cases: dict[str, Inputs]) -> Returned:
-        return answer(cases) if set(cases) == set(LINEAR.draw_long_cases(0)) else right(cases)
+    def ask(cases: dict[str, Case]) -> Returned:
+        long = all(case.part == LONG.name for case in cases.values())
+        return answer(cases) if long else right(cases)
 
     return ask
 
 
-def gives_up(cases: dict[str, Inputs]) -> Returned:
+def gives_up(cases: dict[str, Case]) -> Returned:
     raise NoAnswerError("it used too much memory")
 
 
-def is_slow(cases: dict[str, Inputs]) -> Returned:
+def is_slow(cases: dict[str, Case]) -> Returned:
     returned = asking(LINEAR, solutions.linear_attention)(cases)
     return replace(returned, cpu_seconds=LONG_CPU_SECONDS + 1)
 
 
-def waits_for_others(cases: dict[str, Inputs]) -> Returned:
+def waits_for_others(cases: dict[str, Case]) -> Returned:
     returned = asking(LINEAR, solutions.linear_attention)(cases)
     return replace(returned, seconds=LONG_SECONDS + 1)
 
 
-def is_empty(cases: dict[str, Inputs]) -> Returned:
+def is_empty(cases: dict[str, Case]) -> Returned:
     return Returned({}, "", 0.1, 0.1)
 
 
-def is_half_precise(cases: dict[str, Inputs]) -> Returned:
+def is_half_precise(cases: dict[str, Case]) -> Returned:
     return asking(LINEAR, lambda *given: solutions.linear_attention(*given).bfloat16())(cases)
 
 
-def is_wrong(cases: dict[str, Inputs]) -> Returned:
+def is_wrong(cases: dict[str, Case]) -> Returned:
     return asking(LINEAR, lambda q, k, v, phi: v)(cases)
 
 
