@@ -19,7 +19,7 @@ define CHECK_PYTHON
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test build demo bench bench-gpu bench-grading lint clean
+.PHONY: help lab test mutants build demo bench bench-gpu bench-grading lint clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,9 @@ lab: .venv/.course ## set up, build the notebooks, open JupyterLab on the course
 
 test: .venv/.test ## set up and run every test
 	$(BIN)/python -m pytest
+
+mutants: .venv/.test ## change the solutions a bit at a time: no mutant may earn all points
+	$(BIN)/python -m tests.mutants $(TOPIC)
 
 build: .venv/.course ## build course/release and the recorded answers
 	$(BIN)/autograder build
