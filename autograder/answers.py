@@ -4,14 +4,15 @@ A student's environment need not hold solutions/. The build records, for the pub
 the reference and each mistake answer; `check` compares with these.
 """
 
+import hashlib
 import json
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from autograder.cases import in_float64
@@ -72,13 +73,19 @@ def _is_short(case: Case) -> bool:
     return any(dtype in TOLERANCES and dtype != torch.float64 for dtype in given)
 
 
+def _digest(tensor: Tensor) -> str:
+    return hashlib.sha256(save({"": tensor.contiguous()})).hexdigest()[:16]
+
+
 def record(topic: str) -> bytes:
     """The answers of all exercises of a topic on the public cases, as one safetensors file.
 
-    Tensors are called exercise|who|case|name, where who is "reference" or a mistake's name;
-    what is known of the mistakes, and exceptions, are JSON in the header.
+    Equal tensors, of which mistakes have many, are stored once, under their digest. JSON in the
+    header holds the digest of exercise|who|case|name, where who is "reference" or a mistake's name,
+    and what is known of the mistakes, and exceptions.
     """
     tensors: dict[str, Tensor] = {}
+    digests: dict[str, str] = {}
     exceptions: dict[str, dict[str, str]] = {}
     mistakes_by_exercise: dict[str, list[dict[str, str]]] = {}
     for exercise in exercises_of(topic).values():
@@ -99,12 +106,22 @@ def record(topic: str) -> bytes:
                     # The truth is float64 throughout; a mistake has the dtype of its case.
                     short = who == "reference" and _is_short(cases[case])
                     stored = tensor.float() if short and tensor.is_floating_point() else tensor
-                    tensors[key + _SEPARATOR + name] = stored.contiguous().clone()
-    about = {"exceptions": exceptions, "mistakes": mistakes_by_exercise}
+                    digest = _digest(stored)
+                    digests[key + _SEPARATOR + name] = digest
+                    tensors[digest] = stored.contiguous().clone()
+    about = {"tensors": digests, "exceptions": exceptions, "mistakes": mistakes_by_exercise}
     # One entry: safetensors writes several in an order that changes from run to run.
     return save(
         dict(sorted(tensors.items())), metadata={"about": json.dumps(about, sort_keys=True)}
     )
+
+
+def unpack_record(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors that `record` packed, by exercise|who|case|name, and the rest of the header."""
+    tensors = load(data)
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    about = json.loads(header["__metadata__"]["about"])
+    return {key: tensors[digest] for key, digest in about.pop("tensors").items()}, about
 
 
 @cache
@@ -112,13 +129,12 @@ def _read(topic: str) -> tuple[dict[str, dict[str, Answers]], dict[str, list[dic
     path = RECORDED / f"{topic}.safetensors"
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing: run `autograder build` to record the answers")
+    tensors, about = unpack_record(path.read_bytes())
     found: dict[str, dict[str, Answers]] = {}
-    with safe_open(path, framework="pt") as file:
-        for key in file.keys():  # noqa: SIM118, it is no dictionary
-            exercise, who, case, name = key.split(_SEPARATOR)
-            answers = found.setdefault(exercise, {}).setdefault(who, {})
-            answers.setdefault(case, {})[name] = file.get_tensor(key)
-        about = json.loads(file.metadata()["about"])
+    for key, tensor in tensors.items():
+        exercise, who, case, name = key.split(_SEPARATOR)
+        answers = found.setdefault(exercise, {}).setdefault(who, {})
+        answers.setdefault(case, {})[name] = tensor
     for key, error in about["exceptions"].items():
         exercise, who, case = key.split(_SEPARATOR)
         found[exercise].setdefault(who, {})[case] = Raised(**error)

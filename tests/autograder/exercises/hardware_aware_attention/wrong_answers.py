@@ -148,7 +148,7 @@ WRONG = {
         lowest_number_of_minus_100: "",
     },
     "tiled_attention": {
-        query_by_query: "",
+        query_by_query: "token after token",
         key_by_key: "",
         output_alone: "",
         logsumexp_with_a_last_dimension: "",
