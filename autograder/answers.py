@@ -19,13 +19,14 @@ from autograder.cases import in_float64
 from autograder.exercise import (
     PUBLIC_SEED,
     TOLERANCES,
+    Answer,
     Case,
     Exercise,
     Raised,
     ReferenceFailsError,
 )
 from autograder.exercises import exercises_of
-from autograder.lines import Answers
+from autograder.lines import Answers, Truths
 from autograder.mistakes import KnownMistake
 from autograder.probes import run_probe
 
@@ -33,27 +34,27 @@ RECORDED = Path(__file__).parent / "recorded"
 _SEPARATOR = "|"
 
 
-def reference_answers(exercise: Exercise, cases: dict[str, Case]) -> Answers:
+def reference_answers(exercise: Exercise, cases: dict[str, Case]) -> Truths:
     """What the reference answers, in float64, to the cases of parts that compare with it.
 
     Raises ReferenceFailsError if it fails.
     """
     function = getattr(import_module(f"solutions.{exercise.module}"), exercise.name)
-    answers: Answers = {}
+    truths: Truths = {}
     asked: dict[str, Case] = {}
     for name, case in cases.items():
         part, inputs = exercise.part(case.part), in_float64(case.inputs)
         if part.compared and part.truth is not None:
-            answers[name] = part.truth(**inputs)
+            truths[name] = part.truth(**inputs)
         elif part.compared:
             asked[name] = Case(case.part, inputs)
-    answers |= run_probe(exercise, function, asked)[0]
-    for name, answer in answers.items():
+    for name, answer in run_probe(exercise, function, asked)[0].items():
         if isinstance(answer, Raised):
             raise ReferenceFailsError(
                 f"the reference of {exercise.name} fails on case {name}: {answer}"
             )
-    return answers
+        truths[name] = answer
+    return truths
 
 
 def mistake_answers(exercise: Exercise, cases: dict[str, Case]) -> tuple[KnownMistake, ...]:
@@ -94,7 +95,7 @@ def record(topic: str) -> bytes:
         mistakes_by_exercise[exercise.name] = [
             {"name": m.name, "explanation": m.explanation} for m in mistakes
         ]
-        everyone = {"reference": reference_answers(exercise, cases)}
+        everyone: dict[str, Answers] = {"reference": {**reference_answers(exercise, cases)}}
         everyone |= {m.name: m.answers for m in mistakes}
         for who, answers in everyone.items():
             for case, answer in answers.items():
@@ -130,18 +131,20 @@ def _read(topic: str) -> tuple[dict[str, dict[str, Answers]], dict[str, list[dic
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing: run `autograder build` to record the answers")
     tensors, about = unpack_record(path.read_bytes())
-    found: dict[str, dict[str, Answers]] = {}
+    cases: dict[tuple[str, str, str], Answer] = {}
     for key, tensor in tensors.items():
         exercise, who, case, name = key.split(_SEPARATOR)
-        answers = found.setdefault(exercise, {}).setdefault(who, {})
-        answers.setdefault(case, {})[name] = tensor
+        cases.setdefault((exercise, who, case), {})[name] = tensor
+    found: dict[str, dict[str, Answers]] = {}
+    for (exercise, who, case), answer in cases.items():
+        found.setdefault(exercise, {}).setdefault(who, {})[case] = answer
     for key, error in about["exceptions"].items():
         exercise, who, case = key.split(_SEPARATOR)
         found[exercise].setdefault(who, {})[case] = Raised(**error)
     return found, about["mistakes"]
 
 
-def recorded_answers(exercise: Exercise) -> tuple[Answers, tuple[KnownMistake, ...]]:
+def recorded_answers(exercise: Exercise) -> tuple[Truths, tuple[KnownMistake, ...]]:
     """The reference's and the mistakes' answers on the public cases, without solutions/.
 
     Raises FileNotFoundError if they were never recorded.
@@ -152,4 +155,5 @@ def recorded_answers(exercise: Exercise) -> tuple[Answers, tuple[KnownMistake, .
         KnownMistake(answers=everyone[mistake["name"]], **mistake)
         for mistake in mistakes_by_exercise[exercise.name]
     )
-    return everyone["reference"], mistakes
+    right = everyone["reference"].items()
+    return {case: answer for case, answer in right if not isinstance(answer, Raised)}, mistakes

@@ -1,7 +1,7 @@
 """`check(function)`: what a notebook calls under each exercise."""
 
-import inspect
 import linecache
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +18,7 @@ def check(function: Callable) -> Report:
 
     Works without solutions/. Raises ValueError if it belongs to no exercise.
     """
-    caller = inspect.currentframe().f_back
-    report = check_exercise(_exercise_of(function, caller.f_globals), function)
+    report = check_exercise(_exercise_of(function, sys._getframe(1).f_globals), function)
     return replace(report, checked=_cell_of(function))
 
 

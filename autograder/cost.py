@@ -1,6 +1,8 @@
 """What a function costs, as parts of an exercise: counted at a check, enforced at grading."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -27,7 +29,7 @@ Arguments = Callable[[Generator, int], Inputs]
 
 def cost(
     arguments: Arguments,
-    call: Callable[..., Tensor],
+    call: Callable[..., Any],
     *,
     exponent: float,
     largest: Callable[[int], int],
@@ -55,7 +57,7 @@ def cost(
         counted = []
         for n in sizes:
             given = arguments(Generator().manual_seed(n), n)
-            counted.append(count_cost(lambda given=given: as_tensor(call(function, **given))))
+            counted.append(count_cost(partial(_call, call, function, given)))
         return {
             "work": torch.tensor([each.work for each in counted]),
             "calls": torch.tensor([each.calls for each in counted]),
@@ -108,7 +110,7 @@ def cost(
         return (counted,)
 
     def run(function: Callable, **given: object) -> Answer:
-        return {"output": as_tensor(call(function, **given))}
+        return {"output": _call(call, function, given)}
 
     enforced = Part(
         f"{name}, enforced",
@@ -120,6 +122,10 @@ def cost(
         supplies=supplies or {},
     )
     return counted, enforced
+
+
+def _call(call: Callable[..., Any], function: Callable, given: Inputs) -> Tensor:
+    return as_tensor(call(function, **given))
 
 
 def _wrong_when_long(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:

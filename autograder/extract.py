@@ -15,7 +15,7 @@ def function_source(module: ModuleType, name: str) -> str:
     """The source of a function, with the imports of its module that it uses above it."""
     source, tree, function = _find(module, name)
     start = min([function.lineno, *(d.lineno for d in function.decorator_list)])
-    lines, end = source.splitlines(), function.end_lineno
+    lines, end = source.splitlines(), _last_line(function)
     if lines[end : end + 1] and lines[end].strip() == END:
         end += 1  # a comment, which the syntax tree does not hold
     body = "\n".join(lines[start - 1 : end])
@@ -48,10 +48,14 @@ def exercise_source(module: ModuleType, name: str, exercises: set[str]) -> str:
     if BEGIN in text:
         return text
     lines = text.splitlines()
-    body_lines = function.end_lineno - function.body[0].end_lineno
+    body_lines = _last_line(function) - _last_line(function.body[0])
     indent = " " * function.body[1].col_offset
     head, body = lines[:-body_lines], lines[-body_lines:]
     return "\n".join([*head, indent + BEGIN, *body, indent + END])
+
+
+def _last_line(node: ast.stmt) -> int:
+    return node.end_lineno or node.lineno
 
 
 def _find(module: ModuleType, name: str) -> tuple[str, ast.Module, ast.FunctionDef]:

@@ -1,7 +1,7 @@
 """The judge: compares what a probe brought back with the reference. It never runs student code."""
 
 from autograder.exercise import Case, Exercise, Raised
-from autograder.lines import Answers, failed, judge_parts
+from autograder.lines import Answers, Truths, failed, judge_parts
 from autograder.mistakes import KnownMistake, recognise
 from autograder.report import Report
 
@@ -10,7 +10,7 @@ def judge(
     exercise: Exercise,
     cases: dict[str, Case],
     answers: Answers,
-    expected: Answers,
+    expected: Truths,
     mistakes: tuple[KnownMistake, ...] | None = None,
     printed: str = "",
 ) -> Report:

@@ -18,12 +18,15 @@ from autograder.report import Line
 Answers = dict[str, Answer | Raised]
 """Answers by the name of the case."""
 
+Truths = dict[str, Answer]
+"""What is right, in float64, by the name of the case; of cases that are held against it."""
+
 MISSING = Raised("AnswerError", "no answer came back")
 _NOTHING_ELSE = "this counts once something else is right"
 
 
 def judge_parts(
-    exercise: Exercise, cases: dict[str, Case], answers: Answers, expected: Answers
+    exercise: Exercise, cases: dict[str, Case], answers: Answers, expected: Truths
 ) -> tuple[Line, ...]:
     """What the properties of those parts say that the cases belong to, a line a title."""
     parts = {case.part for case in cases.values()}
@@ -55,7 +58,7 @@ def _complaint_of(
     names: Iterable[str],
     cases: dict[str, Case],
     answers: Answers,
-    expected: Answers,
+    expected: Truths,
 ) -> str:
     for name in names:
         answer = answers.get(name, MISSING)
@@ -68,7 +71,7 @@ def _complaint_of(
 
 
 def _complaint(
-    prop: Property, inputs: Inputs, answer: Answer | Raised, expected: Answer | Raised
+    prop: Property, inputs: Inputs, answer: Answer | Raised, expected: Answer
 ) -> str | None:
     if isinstance(answer, Raised):
         return str(answer)

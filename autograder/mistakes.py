@@ -5,7 +5,7 @@ mistake does makes every property hold.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -26,7 +26,7 @@ from autograder.exercise import (
     is_mutable,
     wrong_entries,
 )
-from autograder.lines import MISSING, Answers, failed, judge_parts
+from autograder.lines import MISSING, Answers, Truths, failed, judge_parts
 
 _COUNTED = ("work", "calls", "largest_tensor")
 
@@ -44,7 +44,7 @@ def recognise(
     exercise: Exercise,
     cases: dict[str, Case],
     answers: Answers,
-    expected: Answers,
+    expected: Truths,
     mistakes: tuple[KnownMistake, ...],
 ) -> tuple[str, str]:
     """The name and the explanation of the mistake that wrong answers show; empty if of none."""
@@ -69,7 +69,7 @@ def _recognises(
     exercise: Exercise,
     cases: dict[str, Case],
     answers: Answers,
-    expected: Answers,
+    expected: Truths,
 ) -> bool:
     """Whether wrong answers are those of `mistake`.
 
@@ -80,7 +80,12 @@ def _recognises(
     signs = [part for part in exercise.parts if mistake.name in part.signs]
     if signs:
         return all(
-            _shows(part.signs[mistake.name], case.inputs, answers.get(name), expected.get(name, {}))
+            _shows(
+                part.signs[mistake.name],
+                case.inputs,
+                answers.get(name, MISSING),
+                expected.get(name, {}),
+            )
             for part in signs
             for name, case in cases.items()
             if case.part == part.name
@@ -95,7 +100,7 @@ def _recognises(
     return mine == theirs and _cost_the_same(answers, mistake.answers)
 
 
-def _shows(sign: Sign, inputs: Inputs, answer: Answer | Raised | None, expected: Answer) -> bool:
+def _shows(sign: Sign, inputs: Inputs, answer: Answer | Raised, expected: Answer) -> bool:
     try:
         return not isinstance(answer, Raised) and bool(sign(inputs, answer, expected))
     except Exception:
@@ -140,7 +145,12 @@ def _close(a: object, b: torch.Tensor) -> bool:
     return infinite_alike and not wrong_entries(a[finite], b[finite]).any()
 
 
-def _agree(exercise: Exercise, cases: dict[str, Case], answers: Answers, others: Answers) -> bool:
+def _agree(
+    exercise: Exercise,
+    cases: dict[str, Case],
+    answers: Answers,
+    others: Mapping[str, Answer | Raised],
+) -> bool:
     # Equal in every tensor that is held against the reference, or the same exception in both.
     for name, theirs in others.items():
         mine = answers.get(name, MISSING)
@@ -165,7 +175,7 @@ def _raised_alike(mine: Answer | Raised, theirs: Answer | Raised) -> bool:
 
 # --- Mistakes of all exercises -------------------------------------------------------------------
 
-Explains = Callable[[Exercise, dict[str, Case], Answers, Answers], bool]
+Explains = Callable[[Exercise, dict[str, Case], Answers, Truths], bool]
 """(exercise, cases, answers, expected) -> whether the answers are right but for a mistake."""
 
 Repair = Callable[[Case, Answer | Raised, Answer], Answer | Raised]
@@ -188,7 +198,7 @@ def _repaired_by(repair: Repair) -> Explains:
     """With the repair every property holds."""
 
     def explains(
-        exercise: Exercise, cases: dict[str, Case], answers: Answers, expected: Answers
+        exercise: Exercise, cases: dict[str, Case], answers: Answers, expected: Truths
     ) -> bool:
         try:
             repaired = {
@@ -247,7 +257,7 @@ def _axes(case: Case) -> int:
 
 
 def _only_the_usual_axes(
-    exercise: Exercise, cases: dict[str, Case], answers: Answers, expected: Answers
+    exercise: Exercise, cases: dict[str, Case], answers: Answers, expected: Truths
 ) -> bool:
     """Right in the cases whose tensors have as many axes as in most, and in those alone."""
     ((usual, _),) = Counter(map(_axes, cases.values())).most_common(1)
@@ -266,14 +276,14 @@ def _costs(name: str) -> Explains:
     """Nothing but a cost is wrong, and it shows the sign."""
 
     def explains(
-        exercise: Exercise, cases: dict[str, Case], answers: Answers, expected: Answers
+        exercise: Exercise, cases: dict[str, Case], answers: Answers, expected: Truths
     ) -> bool:
         wrong = failed(judge_parts(exercise, cases, answers, expected))
         for part in exercise.parts:
             titles = {prop.title for prop in part.properties}
             if name in part.signs and wrong <= titles:
                 shown = [c for c, case in cases.items() if case.part == part.name]
-                if any(_shows(part.signs[name], {}, answers.get(c), {}) for c in shown):
+                if any(_shows(part.signs[name], {}, answers.get(c, MISSING), {}) for c in shown):
                     return True
         return False
 

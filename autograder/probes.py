@@ -165,9 +165,10 @@ def run_probe(
             try:
                 with _supplied(function, part.supplies):
                     answer = part.probe(function, **given)
-                answers[name] = {key: tensor.detach() for key, tensor in answer.items()}
+                answer = {key: tensor.detach() for key, tensor in answer.items()}
                 if not part.only_grading:
-                    answers[name][CHANGED] = _changed(case.inputs, given)
+                    answer[CHANGED] = _changed(case.inputs, given)
+                answers[name] = answer
             except Exception as error:
                 message = str(error).partition(_TRACE_OF_TORCH)[0]
                 answers[name] = Raised(type(error).__name__, message, _line_of(error, function))

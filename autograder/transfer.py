@@ -74,11 +74,12 @@ def unpack_answers(data: bytes) -> tuple[dict[str, Answer | Raised], str]:
     types = {str(entry["dtype"]) for entry in _header(data).values() if "dtype" in entry}
     if foreign := types - _DTYPES:
         raise MalformedError(f"it holds tensors of type {', '.join(sorted(foreign))[:100]}")
-    answers: dict[str, Answer | Raised] = {}
+    tensors: dict[str, Answer] = {}
     try:
         for key, tensor in load(data).items():
             case, _, name = key.partition(_SEPARATOR)
-            answers.setdefault(case, {})[name] = tensor
+            tensors.setdefault(case, {})[name] = tensor
+        answers: dict[str, Answer | Raised] = {**tensors}
         for case, (kind, message, where) in about["raised"].items():
             answers[case] = Raised(*(str(text)[:_TEXT_LIMIT] for text in (kind, message, where)))
         return answers, str(about["printed"])[:_TEXT_LIMIT]

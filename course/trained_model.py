@@ -34,6 +34,13 @@ WIDTH = NUM_HEADS * HEAD_DIM
 TRAINED_LENGTH, SHORT_LENGTH, TOKENS_PER_STEP = 128, 32, 4096
 
 
+QueriesKeysValues = tuple[
+    Float[Tensor, "batch heads n d"],
+    Float[Tensor, "batch heads n d"],
+    Float[Tensor, "batch heads n d"],
+]
+
+
 # The language
 
 
@@ -115,9 +122,7 @@ class Attention(nn.Module):
         self.to_qkv = nn.Linear(WIDTH, 3 * WIDTH)
         self.output = nn.Linear(WIDTH, WIDTH, bias=False)
 
-    def queries_keys_values(
-        self, x: Float[Tensor, "batch n width"]
-    ) -> tuple[Float[Tensor, "batch heads n d"], ...]:
+    def queries_keys_values(self, x: Float[Tensor, "batch n width"]) -> QueriesKeysValues:
         """What the heads compare, with the positions in it, and what they sum: (q, k, v)."""
         qkv = self.to_qkv(x).unflatten(-1, (3, NUM_HEADS, HEAD_DIM))
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (batch, heads, n, d)
@@ -125,7 +130,8 @@ class Attention(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch n width"]) -> Float[Tensor, "batch n width"]:
         """softmax(q kᵀ / √d) v of every head, joined and projected."""
-        heads = F.scaled_dot_product_attention(*self.queries_keys_values(x))
+        q, k, v = self.queries_keys_values(x)
+        heads = F.scaled_dot_product_attention(q, k, v)
         return self.output(heads.transpose(1, 2).flatten(-2))
 
 
@@ -166,13 +172,12 @@ class TrainedModel(nn.Module):
         return self.to_symbols(x)
 
     @torch.no_grad()
-    def queries_keys_values(
-        self, tokens: Int[Tensor, "batch n"]
-    ) -> list[tuple[Float[Tensor, "batch heads n d"], ...]]:
+    def queries_keys_values(self, tokens: Int[Tensor, "batch n"]) -> list[QueriesKeysValues]:
         """(q, k, v) of each layer; the layer's attention is softmax(q kᵀ / √d) v."""
         found = []
         x = self.embedding(tokens)
         for layer in self.layers:
+            assert isinstance(layer, EncoderLayer)
             found.append(layer.attention.queries_keys_values(layer.attention_norm(x)))
             x = layer(x)
         return found

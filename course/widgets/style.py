@@ -7,7 +7,7 @@ tell apart; a series also differs from the next in marker and dash, never by col
 from collections.abc import Callable
 from functools import wraps
 from io import BytesIO
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -15,14 +15,17 @@ from matplotlib.figure import Figure
 
 P = ParamSpec("P")
 
+Look = dict[str, Any]
+"""How matplotlib is to draw something: keyword arguments."""
+
 WIDTH_PX = 900
 BLACK, GREY = "#000000", "#8C8C8C"
 ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
 BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 
 # What a colour means is the same in every figure.
-TRUTH = {"color": GREY, "linewidth": 5, "alpha": 0.55, "solid_capstyle": "round"}
-SERIES = [
+TRUTH: Look = {"color": GREY, "linewidth": 5, "alpha": 0.55, "solid_capstyle": "round"}
+SERIES: list[Look] = [
     {"color": BLUE, "marker": "o", "linestyle": "-"},
     {"color": VERMILLION, "marker": "s", "linestyle": "--"},
     {"color": GREEN, "marker": "^", "linestyle": "-."},
@@ -32,7 +35,7 @@ SERIES = [
 ]
 
 _INCH_PX = 100  # an inch of figure is shown as so many pixels, so 11 pt is 15 pixels high
-_STYLE = {
+_STYLE: Any = {
     "axes.axisbelow": True,
     "axes.grid": True,
     "axes.labelsize": 11,
@@ -83,5 +86,5 @@ def to_png(figure: Figure) -> bytes:
 
 def write_in_place(axes: Axes, text: str, y: float = 0.5) -> None:
     """Say in words, at the height `y` of 1 in `axes`, why nothing is drawn there."""
-    style = {"ha": "center", "va": "center", "color": VERMILLION, "fontweight": "bold"}
+    style: Look = {"ha": "center", "va": "center", "color": VERMILLION, "fontweight": "bold"}
     axes.text(0.6, y, text, transform=axes.transAxes, **style)

@@ -1,6 +1,7 @@
 """The exercises of 00_foundations."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -28,7 +29,7 @@ def _random_mask(generator: Generator, *shape: int) -> Tensor:
 
 
 def _softmax_cases(generator: Generator) -> dict[str, Inputs]:
-    def case(n_q: int, n_k: int, **more: object) -> Inputs:
+    def case(n_q: int, n_k: int, **more: Any) -> Inputs:
         return attention_case(generator, n_q, n_k, 4, 3, **more)
 
     some_without_keys = _random_mask(generator, 6, 9)

@@ -47,7 +47,9 @@ def attention_explorer(softmax_attention: Callable[..., Tensor]) -> VBox:
     }
     return explorer(
         compute,
-        head=labelled(Dropdown, "head", options=list(heads), value=max(to_twin, key=to_twin.get)),
+        head=labelled(
+            Dropdown, "head", options=list(heads), value=max(to_twin, key=to_twin.__getitem__)
+        ),
         causal=labelled(Checkbox, "causal", value=False),
         temperature=labelled(
             SelectionSlider, "temperature", options=[0.1, 0.25, 0.5, 1, 2, 4, 10], value=1

@@ -229,7 +229,7 @@ class AllHeads(Exhibit):
         told = []
         for head, weights in self.weights.items():
             shares = where_the_weight_goes(weights, self.twins)
-            kind = max(shares, key=shares.get)
+            kind = max(shares, key=shares.__getitem__)
             keys = keys_looked_at(weights)
             told.append(f"{head}: {percent(shares[kind])} {kind}, over {keys:.1f} keys")
         return f"Where most of the weight goes: {'; '.join(told)}."
@@ -239,13 +239,15 @@ class AllHeads(Exhibit):
         """The maps as small multiples, a layer a row."""
         figure = new_figure(height=4.7)
         panels = figure.subplots(2, len(self.weights) // 2, sharex=True, sharey=True)
+        image = None
         for axes, (head, weights) in zip(panels.flat, self.weights.items(), strict=True):
             image = _draw_map(axes, weights, head)
         for axes in panels[0]:
             axes.set_xlabel("")
         for axes in panels[:, 0]:
             axes.set_ylabel("query i")
-        figure.colorbar(image, ax=panels, label="weight", shrink=0.8)
+        if image is not None:
+            figure.colorbar(image, ax=panels, label="weight", shrink=0.8)
         return figure
 
 

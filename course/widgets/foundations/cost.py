@@ -1,8 +1,9 @@
 """What attention costs: counted and timed as n grows, and where memory gives out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -34,7 +35,7 @@ class Growth(Exhibit):
     exponents: of the same three, by label.
     """
 
-    costs: dict[str, list[float]]
+    costs: Mapping[str, Sequence[float]]
     exponents: dict[str, float]
 
     def findings(self) -> str:
@@ -135,7 +136,8 @@ def growth(
     if unfit := _exponent_problems(scaling_exponent):
         problems += [*unfit, "The exponents are those of the course."]
         scaling_exponent = true_exponent
-    runs, work = {}, []
+    runs: dict[Any, Callable[[], Any]] = {}
+    work: list[int] = []
     for n in GROWTH_SIZES:
         tensors = torch.randn(3, 1, NUM_HEADS, n, DIM, generator=torch.Generator().manual_seed(n))
         for name, function in {

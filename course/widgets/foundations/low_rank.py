@@ -127,7 +127,8 @@ def singular_values(
 ) -> SingularValues:
     """Approximate learned attention maps, and random ones, by the reader's functions."""
     problems: list[str] = []
-    values, best, errors = {}, {}, {}
+    values, best = {}, {}
+    errors: dict[str, Tensor] | None = {}
     for kind, of_maps in maps().items():
         values[kind] = torch.linalg.svdvals(of_maps)
         norm = torch.linalg.matrix_norm(of_maps)

@@ -155,7 +155,7 @@ def online_softmax_steps(online_softmax: Callable[..., Tensor]) -> OnlineSoftmax
         problems += not_finite(NAME, weights)
         truth = row.double().softmax(dim=-1)
         if not problems and not torch.allclose(weights, truth, rtol=1e-4, atol=1e-6):
-            column = (weights - truth).abs().argmax().item()
+            column = int((weights - truth).abs().argmax())
             problems.append(
                 f"{NAME} gives {weights[column]:.3g} for column {column}, where softmax gives "
                 f"{truth[column]:.3g}."

@@ -8,7 +8,7 @@ from matplotlib.patches import Patch, Rectangle
 from torch import Tensor
 
 from course.tile_run import Step, Tiles
-from course.widgets.style import BLACK, ORANGE, SKY
+from course.widgets.style import BLACK, ORANGE, SKY, Look
 
 # What an entry of an array is at a step, and how it looks.
 NOWHERE, DROPPED, IN_HBM, ON_CHIP = range(4)
@@ -50,7 +50,7 @@ def draw_places(axes: Axes, steps: list[Step], number: int) -> None:
     places = whereabouts(steps, number)
     if not any("L" in step.written for step in steps):
         del places["L"]
-    look = {
+    look: Look = {
         "cmap": ListedColormap(list(_LOOKS.values())),
         "vmin": NOWHERE,
         "vmax": ON_CHIP,
@@ -72,7 +72,7 @@ def draw_places(axes: Axes, steps: list[Step], number: int) -> None:
     ticks = range(0, n, n // 4)
     (s_left, top), (p_left, _) = _corner(n, "S"), _corner(n, "P")
     axes.set_xticks([left + tick for left in (s_left, p_left) for tick in ticks], 2 * [*ticks])
-    axes.set_yticks([top + tick for tick in ticks], ticks)
+    axes.set_yticks([top + tick for tick in ticks], [*ticks])
     right = _corner(n, "L")[0] + _LOGSUMEXP_WIDTH
     axes.set(xlabel="key", ylabel="query", aspect="equal")
     axes.set(xlim=(-1, right + 1), ylim=(top + n + 1, -_GAP))

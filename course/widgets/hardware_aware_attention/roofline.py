@@ -33,7 +33,7 @@ from course.widgets.hardware_aware_attention.kernels import (
     roofs,
     timed_kernels,
 )
-from course.widgets.style import BLACK, BLUE, GREY, SERIES, TRUTH, new_figure, styled
+from course.widgets.style import BLACK, BLUE, GREY, SERIES, TRUTH, Look, new_figure, styled
 
 INTENSITIES = [2 ** (e / 2) for e in range(-6, 27)]
 
@@ -127,7 +127,12 @@ class Roofline(Exhibit):
                     min(max(mine.flops_a_second, 1.2 * bottom), top / 1.2),
                 )
                 label = f"{name} attention, {self.setting}"
-                letter = {"marker": f"${name[0].upper()}$", "ms": 9, "color": BLACK, "ls": "none"}
+                letter: Look = {
+                    "marker": f"${name[0].upper()}$",
+                    "ms": 9,
+                    "color": BLACK,
+                    "ls": "none",
+                }
                 axes.plot(*place, label=label, zorder=5, **letter)
         axes.axvline(bend, color=BLACK, lw=1, ls=":")
         for words, side, gap in (("bound by memory", "right", -6), ("by arithmetic", "left", 6)):
@@ -217,7 +222,7 @@ def roofline_points(
                 mine[algorithm] = Point(x, y)
             except ReaderError as error:
                 note(problems, error)
-    timed = {}
+    timed: dict[str, Point] = {}
     if machine == HERE:
         timed, wrong = timed_kernels(tiled_attention)
         problems += wrong

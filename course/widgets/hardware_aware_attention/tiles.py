@@ -40,6 +40,7 @@ from course.widgets.style import (
     GREY,
     ORANGE,
     VERMILLION,
+    Look,
     new_figure,
     styled,
     write_in_place,
@@ -51,14 +52,14 @@ NUM_TOKENS, DIM = 32, 8
 ROWS = [2, 4, 5, 8, 12, 16, 32]
 SRAM_SIZES = [4 * DIM * rows for rows in ROWS]
 _ATTENTION, _TRAFFIC = "tiled_attention", "attention_hbm_traffic"
-_LINES = {
+_LINES: dict[str, Look] = {
     STANDARD: {"color": VERMILLION, "linestyle": "--"},
     FLASH: {"color": BLUE, "linestyle": "-"},
 }
 _MARKERS = {STANDARD: "s", FLASH: "o"}
-_FINAL = {"color": GREY, "alpha": 0.55, "marker": "o", "linestyle": "", "markersize": 10}
-_NOW = {"color": BLUE, "marker": "o", "linestyle": "", "markersize": 4.5}
-_FORMULA = {"marker": "*", "markersize": 14, "mfc": "none", "mec": BLACK, "linestyle": ""}
+_FINAL: Look = {"color": GREY, "alpha": 0.55, "marker": "o", "linestyle": "", "markersize": 10}
+_NOW: Look = {"color": BLUE, "marker": "o", "linestyle": "", "markersize": 4.5}
+_FORMULA: Look = {"marker": "*", "markersize": 14, "mfc": "none", "mec": BLACK, "linestyle": ""}
 
 
 def example_inputs() -> tuple[Tensor, Tensor, Tensor]:
@@ -210,7 +211,9 @@ class TileStep(Exhibit):
     def draw(self) -> Figure:
         """The tiles of both runs; the counters, maximum and sum; the outputs."""
         figure = new_figure(height=7.5)
-        above, middle, below = figure.subfigures(3, 1, height_ratios=[3.2, 2.7, 1.6])
+        above, middle, below = figure.subfigures(
+            3, 1, squeeze=False, height_ratios=[3.2, 2.7, 1.6]
+        ).flat
         for axes, algorithm in zip(above.subplots(1, 2), self.runs, strict=True):
             self._draw_tiles(axes, algorithm)
         draw_legend(above)
@@ -236,6 +239,12 @@ class TileStep(Exhibit):
             "as much SRAM as it wants" if algorithm == STANDARD else f"M = {self.sram_elements:,}"
         )
         axes.set_title(f"{algorithm} ({sram}): step {number} of {len(steps)}")
+
+    def _in_bytes(self, numbers: Any) -> Any:
+        return numbers * self.bytes_per_number
+
+    def _in_numbers(self, in_bytes: Any) -> Any:
+        return in_bytes / self.bytes_per_number
 
     def _draw_race(self, axes: Axes) -> None:
         for algorithm, style in _LINES.items():
@@ -266,7 +275,7 @@ class TileStep(Exhibit):
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         in_bytes = axes.secondary_yaxis(
             "right",
-            functions=(lambda x: x * self.bytes_per_number, lambda x: x / self.bytes_per_number),
+            functions=(self._in_bytes, self._in_numbers),
         )
         in_bytes.set_ylabel("bytes so far")
         for axis in (axes.yaxis, in_bytes.yaxis):
@@ -289,7 +298,7 @@ class TileStep(Exhibit):
 
     def _draw_outputs(self, panels: np.ndarray) -> None:
         final = self.runs[FLASH][-1].output
-        look = {"cmap": "PuOr", "vmin": -final.abs().max(), "vmax": final.abs().max()}
+        look: Look = {"cmap": "PuOr", "vmin": -final.abs().max(), "vmax": final.abs().max()}
         outputs = {
             "standard: output so far": self.step(STANDARD).output,
             "flash: output so far": self.step(FLASH).output,

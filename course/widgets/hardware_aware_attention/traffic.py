@@ -11,14 +11,14 @@ from matplotlib.ticker import EngFormatter
 from course.widgets.exhibit import Exhibit, ReaderError, note, times
 from course.widgets.hardware_aware_attention.kernels import FLASH, STANDARD, moved_elements
 from course.widgets.hardware_aware_attention.roofline import positive_number
-from course.widgets.style import BLACK, BLUE, TRUTH, VERMILLION, new_figure, styled
+from course.widgets.style import BLACK, BLUE, TRUTH, VERMILLION, Look, new_figure, styled
 
 NAME = "attention_hbm_traffic"
 N, D = 4096, 64
 A100_SRAM = 192 * 1024 // 2
 """Numbers of two bytes that the L1 and shared memory of one of its processors hold."""
 SRAM_SIZES = [int(4 * D * 2 ** (e / 2)) for e in range(27)]
-_STYLES = {
+_STYLES: dict[str, Look] = {
     STANDARD: {"color": VERMILLION, "linestyle": "--"},
     FLASH: {"color": BLUE, "linestyle": "-"},
 }

@@ -133,19 +133,25 @@ class KernelApproximation(Exhibit):
     attention_estimate: Tensor | None
 
     @property
+    def _estimate(self) -> Tensor:
+        assert self.kernel_estimate is not None, "asked for where there is one"
+        return self.kernel_estimate
+
+    @property
     def kernel_error(self) -> float:
         """|estimate − exact| / exact, the mean over all pairs."""
-        return (self.kernel_estimate / self.kernel - 1).abs().mean().item()
+        return (self._estimate / self.kernel - 1).abs().mean().item()
 
     @property
     def misplaced(self) -> float:
         """The share of a row's attention that lies on the wrong keys, the mean over rows."""
+        assert self.attention_estimate is not None, "it comes with the kernel's"
         return (self.attention_estimate - self.attention).abs().sum(dim=-1).mean().item() / 2
 
     @property
     def negative(self) -> float:
         """The share of the estimates of the kernel that are negative."""
-        return (self.kernel_estimate < 0).double().mean().item()
+        return (self._estimate < 0).double().mean().item()
 
     def findings(self) -> str:
         """Mean error of the kernel and of the attention, and the share of negative estimates."""
@@ -257,13 +263,15 @@ def kernel_approximation(
         orthogonal_random_features = usable
     q, k = _example_sequence(norm)
     seed = torch.Generator().manual_seed(3)
+    estimate: Tensor | None = None
+    attention_estimate: Tensor | None = None
     try:
         projection = draw_projection(num_features, DIM, orthogonal_random_features, seed)
         estimate = kernel_estimate(name, features, q, k, projection)
         attention_estimate = estimate / estimate.sum(dim=-1, keepdim=True)
         problems += not_finite(name, attention_estimate)
     except ReaderError as error:
-        estimate = attention_estimate = None
+        estimate = None
         note(problems, error)
     scores = (q @ k.mT).double()
     return KernelApproximation(

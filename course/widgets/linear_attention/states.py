@@ -35,6 +35,7 @@ from course.widgets.style import (
     SERIES,
     TRUTH,
     VERMILLION,
+    Look,
     new_figure,
     styled,
     write_in_place,
@@ -45,7 +46,7 @@ State = tuple[Tensor, Tensor]
 
 KEY_DIM, VALUE_DIM, LENGTH = 16, 8, 48
 STEP = "recurrent_step"
-_BELOW = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.22), "ncols": 2}
+_BELOW: Look = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.22), "ncols": 2}
 SEQUENCES = ["every key new", "four keys, same values", "four keys, new values", "random keys"]
 
 
@@ -137,7 +138,8 @@ def store_and_read(
             # The step writes before it reads: one copy of the state for each key asked for.
             queries, _ = recall.stored(t)
             count = len(queries)
-            copies = tuple(part.expand(count, *part.shape) for part in state)
+            key_values, key_sum = (part.expand(count, *part.shape) for part in state)
+            copies = key_values, key_sum
             written = (keys[t].expand(count, -1), values[t].expand(count, -1))
             _, outputs[t] = _step(recurrent_step, copies, queries, *written, feature_map)
         state, _ = _step(recurrent_step, state, keys[t], keys[t], values[t], feature_map)
@@ -207,7 +209,7 @@ class RecurrentState(Exhibit):
     @property
     def state_bytes(self) -> int:
         """Bytes of the state, the same after every token."""
-        return sum(part.nbytes for part in self.state)
+        return 0 if self.state is None else sum(part.nbytes for part in self.state)
 
     def findings(self) -> str:
         """Sizes, and how well the state reads the first key and all keys."""
@@ -215,6 +217,8 @@ class RecurrentState(Exhibit):
         written += f"{self.num_keys} different {'key' if self.num_keys == 1 else 'keys'}."
         if self.state is None:
             return f"{written} There is no state to show."
+        assert self.read is not None, "it comes with the state"
+        assert self.errors is not None, "they come with the state"
         off = ((self.read - self.stored).norm() / self.stored.norm()).item()
         return (
             f"{written} The state takes {self.state_bytes} bytes, a key–value cache "
@@ -227,9 +231,10 @@ class RecurrentState(Exhibit):
     def draw(self) -> Figure:
         """State and read-out above, recall error and bytes against tokens below."""
         figure = new_figure(height=6.6)
-        above, below = figure.add_gridspec(2, 1)
-        self._draw_state(*above.subgridspec(1, 3, width_ratios=[1.6, 0.35, 2.2]).subplots())
-        self._draw_course(*below.subgridspec(1, 2).subplots())
+        grid = figure.add_gridspec(2, 1)
+        above = grid[0].subgridspec(1, 3, width_ratios=[1.6, 0.35, 2.2]).subplots(squeeze=False)
+        self._draw_state(*above.flat)
+        self._draw_course(*grid[1].subgridspec(1, 2).subplots(squeeze=False).flat)
         return figure
 
     def _draw_state(self, matrix: Axes, key_sum: Axes, read: Axes) -> None:
@@ -239,7 +244,7 @@ class RecurrentState(Exhibit):
             axes.grid(visible=False)
         place = np.arange(len(self.stored))
         read.bar(place - 0.2, self.stored.numpy(), 0.4, color=GREY, label="stored there last")
-        if self.state is None:
+        if self.state is None or self.read is None:
             for axes in (matrix, key_sum):
                 axes.set(xticks=[], yticks=[])
             write_in_place(matrix, "nothing to show")

@@ -58,10 +58,11 @@ def pinv_problems(iterative_pinv: Callable) -> list[str]:
     return [f"{PINV} is {percent(off)} off after 12 iterations on a matrix that is easy to invert."]
 
 
-def read_nystrom(nystrom_attention: Callable, *arguments: Tensor | int) -> Tensor:
+def read_nystrom(
+    nystrom_attention: Callable, q: Tensor, k: Tensor, v: Tensor, *counts: int
+) -> Tensor:
     """The reader's output for (q, k, v, num_landmarks, num_iterations); raises ReaderError."""
-    q, _, v, *_ = arguments
-    output = run(NYSTROM, nystrom_attention, *arguments)
+    output = run(NYSTROM, nystrom_attention, q, k, v, *counts)
     return as_tensor(NYSTROM, output, (*q.shape[:-1], v.shape[-1]))
 
 
@@ -363,7 +364,9 @@ def nystrom_factors(
         ]
         if relative_error(landmarks[0], means_of_segments(q, num_landmarks)) > 1e-6:
             problems.append(f"{MEANS} does not give the means of the segments.")
-        inverse = read_pinv(iterative_pinv, softmax_weights(*landmarks), num_iterations)
+        inverse = read_pinv(
+            iterative_pinv, softmax_weights(landmarks[0], landmarks[1]), num_iterations
+        )
         factors = softmax_weights(q, landmarks[1]), inverse, softmax_weights(landmarks[0], k)
         problems += not_finite(PINV, inverse)
     except ReaderError as caught:

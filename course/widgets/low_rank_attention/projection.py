@@ -297,13 +297,12 @@ def linformer_error(
         generator = Generator().manual_seed(5)
         drawn: list[tuple[Tensor, Tensor]] = []
         try:
-            drawn = [
-                tuple(
+            for c in columns:
+                e, f = (
                     draw_projection(johnson_lindenstrauss_projection, LENGTH, c, generator)
                     for _ in range(2)
                 )
-                for c in columns
-            ]
+                drawn.append((e, f))
             after = [relative_error((weights @ e) @ (e.mT @ v), truth) for e, _ in drawn]
             errors[kind][PROJECTED] = after
         except ReaderError as error:

@@ -128,6 +128,7 @@ class LSHBuckets(Exhibit):
         """Buckets in use, and the recall at the chosen number of rounds."""
         if self.buckets is None:
             return "The points are shown without their buckets."
+        assert self.found is not None, "it is found by the same function"
         at = ROUNDS.index(self.num_rounds)
         return (
             f"On the circle {len(self.buckets.unique())} of {self.num_buckets} buckets are in use. "
@@ -161,8 +162,10 @@ class LSHBuckets(Exhibit):
         else:
             for place, bucket in enumerate(self.buckets.unique().tolist()):
                 chosen = (self.buckets == bucket).numpy()
-                style = {"color": colours(place % 20), "marker": markers[place % len(markers)]}
-                axes.plot(x[chosen], y[chosen], ls="", label=str(bucket), **style)
+                colour, marker = colours(place % 20), markers[place % len(markers)]
+                axes.plot(
+                    x[chosen], y[chosen], ls="", label=str(bucket), color=colour, marker=marker
+                )
             axes.legend(title="bucket", loc="center", ncols=3, fontsize=8, columnspacing=0.6)
         for sign, style in ((1, "-"), (-1, ":")):
             for column in F.normalize(self.rotations, dim=0).T * sign * 1.25:
