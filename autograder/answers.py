@@ -140,7 +140,7 @@ def _read(topic: str) -> tuple[dict[str, dict[str, Answers]], dict[str, list[dic
         found.setdefault(exercise, {}).setdefault(who, {})[case] = answer
     for key, error in about["exceptions"].items():
         exercise, who, case = key.split(_SEPARATOR)
-        found[exercise].setdefault(who, {})[case] = Raised(**error)
+        found.setdefault(exercise, {}).setdefault(who, {})[case] = Raised(**error)
     return found, about["mistakes"]
 
 
@@ -152,8 +152,9 @@ def recorded_answers(exercise: Exercise) -> tuple[Truths, tuple[KnownMistake, ..
     found, mistakes_by_exercise = _read(exercise.topic)
     everyone = found[exercise.name]
     mistakes = tuple(
-        KnownMistake(answers=everyone[mistake["name"]], **mistake)
+        KnownMistake(answers=everyone.get(mistake["name"], {}), **mistake)
         for mistake in mistakes_by_exercise[exercise.name]
     )
-    right = everyone["reference"].items()
+    # Where nothing is held against it, there is none.
+    right = everyone.get("reference", {}).items()
     return {case: answer for case, answer in right if not isinstance(answer, Raised)}, mistakes

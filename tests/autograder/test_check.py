@@ -52,7 +52,7 @@ def test_a_mask_of_blocks_instead_of_tokens_is_told_by_its_shape():
 
 def test_the_tuple_that_max_gives_is_called_a_tuple():
     told = complaints("lsh_bucket", lambda x, rotations: (x @ rotations).max(dim=-1))
-    assert all("the output is a tuple, expected a tensor" in text for text in told)
+    assert any("the output is a tuple, expected a tensor" in text for text in told)
 
 
 def test_a_wrapped_function_is_known_by_the_variable_it_is_bound_to():
@@ -144,7 +144,7 @@ def test_check_works_where_solutions_are_not_installed():
         print(report, report.mistake)
     """)
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True)
-    assert (done.stdout, done.stderr) == ("1 elu without plus 1\n", "")
+    assert (done.stdout, done.stderr) == ("2 elu without plus 1\n", "")
 
 
 def test_reports_never_exceed_the_points_nor_fall_below_zero():

@@ -34,12 +34,20 @@ def _softmax_cases(generator: Generator) -> dict[str, Inputs]:
 
     some_without_keys = _random_mask(generator, 6, 9)
     some_without_keys[1::3] = False
+    # Each of these leaves query 0 some keys; with causal, it sees none.
+    first_key_hidden = _random_mask(generator, 7, 7)
+    first_key_hidden[:, 0], first_key_hidden[:, 1:] = False, True
     constant = case(6, 9)
     return {
         "short": case(5, 5),
         "constant values": constant | {"v": torch.full_like(constant["v"], 2.5)},
         "more keys than queries": case(7, 11),
+        "more queries than keys": case(11, 6),
         "one token": case(1, 1),
+        "no leading axes": case(5, 7, lead=()),
+        "one leading axis": case(6, 5, lead=(3,)),
+        "three leading axes": case(4, 5, lead=(2, 1, 3)),
+        "a batch of one": case(6, 5, lead=(1, 2)),
         "float64": in_float64(case(5, 8)),
         "not contiguous": {name: _laid_out_by_columns(x) for name, x in case(6, 5).items()},
         "large numbers": case(13, 13, scale=12.0),
@@ -48,7 +56,11 @@ def _softmax_cases(generator: Generator) -> dict[str, Inputs]:
         "queries without keys": case(6, 9, mask=some_without_keys),
         "causal": case(7, 7, causal=True),
         "causal, more keys than queries": case(5, 8, causal=True),
+        "causal, more queries than keys": case(9, 6, causal=True),
+        "causal, no leading axes": case(6, 6, causal=True, lead=()),
         "causal and masked": case(7, 7, causal=True, mask=_random_mask(generator, 7, 7)),
+        "causal and masked, one query blind": case(7, 7, causal=True, mask=first_key_hidden),
+        "mask, no leading axes": case(7, 9, mask=_random_mask(generator, 7, 9), lead=()),
     }
 
 
@@ -62,8 +74,17 @@ def _softmax_probe(
     return with_gradients(lambda q, k, v: function(q, k, v, mask, causal), tensors, cotangent)
 
 
-MASKED = ("mask", "mask for each sequence")
-CAUSAL = ("causal", "causal, more keys than queries", "causal and masked")
+MASKED = ("mask", "mask for each sequence", "mask, no leading axes")
+CAUSAL = (
+    "causal",
+    "causal, more keys than queries",
+    "causal, more queries than keys",
+    "causal, no leading axes",
+    "causal and masked",
+)
+BLIND = ("queries without keys", "causal and masked, one query blind")
+ANY_AXES = ("no leading axes", "one leading axis", "three leading axes", "a batch of one")
+OTHER_LENGTHS = ("more keys than queries", "more queries than keys")
 SOFTMAX = Exercise(
     "softmax_attention",
     "foundations",
@@ -85,8 +106,9 @@ SOFTMAX = Exercise(
                     points=2,
                     cases=(
                         "short",
-                        "more keys than queries",
+                        *OTHER_LENGTHS,
                         "one token",
+                        *ANY_AXES,
                         "float64",
                         "not contiguous",
                     ),
@@ -104,7 +126,7 @@ SOFTMAX = Exercise(
                     "output",
                     title="a query that sees no key gives zeros",
                     points=1,
-                    cases=("queries without keys",),
+                    cases=BLIND,
                 ),
                 matches("output", title="causal: query i sees keys 0 to i", points=1, cases=CAUSAL),
                 matches(
@@ -112,13 +134,7 @@ SOFTMAX = Exercise(
                     title="gradients are right",
                     points=1,
                     # With one token the weight is 1 whatever q and k are: gradients are rounding.
-                    cases=(
-                        "short",
-                        "more keys than queries",
-                        *MASKED,
-                        "queries without keys",
-                        *CAUSAL,
-                    ),
+                    cases=("short", *OTHER_LENGTHS, *ANY_AXES, *MASKED, *BLIND, *CAUSAL),
                 ),
             ),
         ),
@@ -127,7 +143,8 @@ SOFTMAX = Exercise(
             lambda function, **tensors: function(*tensors.values()),
             exponent=2.1,
             largest=lambda n: 2 * n * n,
-            calls=lambda n: n // 2,
+            # Blocks of keys, one after another, need fewer; a query after another needs more.
+            calls=lambda n: 3 * n,
             words="the scores are n × n, and a matrix product needs no more",
             title="all queries at once, and nothing larger than n × n",
             points=1,
@@ -146,31 +163,49 @@ WEIGHTS = ("w_q", "w_k", "w_v", "w_o")
 
 
 def _heads_cases(generator: Generator) -> dict[str, Inputs]:
-    def case(n: int, d_model: int, num_heads: int, d: int, d_v: int, **more: object) -> Inputs:
+    def case(
+        n: int,
+        d_model: int,
+        num_heads: int,
+        d: int,
+        d_v: int,
+        lead: tuple[int, ...] = (2,),
+        **more: object,
+    ) -> Inputs:
         def weight(outputs: int, inputs: int) -> Tensor:
             return normal(generator, outputs, inputs, scale=1.5 * inputs**-0.5)
 
         return {
-            "x": normal(generator, 2, n, d_model),
+            "x": normal(generator, *lead, n, d_model),
             "w_q": weight(num_heads * d, d_model),
             "w_k": weight(num_heads * d, d_model),
             "w_v": weight(num_heads * d_v, d_model),
             "w_o": weight(d_model, num_heads * d_v),
             "num_heads": num_heads,
-            "cotangent": normal(generator, 2, n, d_model),
+            "cotangent": normal(generator, *lead, n, d_model),
             **more,
         }
 
     by_columns = case(6, 6, 2, 3, 3)
+    narrower, wider = case(6, 8, 2, 4, 4), case(5, 6, 3, 2, 2)
+    for inputs, d_out in ((narrower, 5), (wider, 9)):
+        inputs["w_o"] = normal(generator, d_out, inputs["w_o"].shape[1])
+        inputs["cotangent"] = normal(generator, *inputs["x"].shape[:-1], d_out)
     return {
         "one head": case(5, 4, 1, 4, 4),
         "two heads": case(6, 8, 2, 4, 4),
         "three heads": case(7, 6, 3, 2, 2),
         "narrow heads": case(5, 8, 2, 3, 2),
         "one token": case(1, 6, 3, 2, 2),
+        "narrower output": narrower,
+        "wider output": wider,
+        "no leading axes": case(5, 8, 2, 4, 4, lead=()),
+        "two leading axes": case(5, 6, 2, 3, 2, lead=(2, 3)),
+        "a batch of one": case(6, 6, 3, 2, 2, lead=(1,)),
         "float64": in_float64(case(6, 8, 4, 2, 2)),
         "not contiguous": by_columns | {"x": _laid_out_by_columns(by_columns["x"])},
         "causal": case(7, 8, 2, 4, 4, causal=True),
+        "causal, no leading axes": case(7, 6, 2, 3, 3, lead=(), causal=True),
     }
 
 
@@ -191,9 +226,15 @@ SEVERAL_HEADS = (
     "three heads",
     "narrow heads",
     "one token",
+    "narrower output",
+    "wider output",
+    "no leading axes",
+    "two leading axes",
+    "a batch of one",
     "float64",
     "not contiguous",
 )
+HEADS_CAUSAL = ("causal", "causal, no leading axes")
 HEADS = Exercise(
     "multi_head_attention",
     "foundations",
@@ -215,12 +256,18 @@ HEADS = Exercise(
                     points=2,
                     cases=SEVERAL_HEADS,
                 ),
-                matches("output", title="causal, too", points=1, cases=("causal",)),
+                matches("output", title="causal, too", points=1, cases=HEADS_CAUSAL),
                 matches(
                     *(f"grad_{name}" for name in ("x", *WEIGHTS)),
                     title="gradients reach the input and the weights",
                     points=1,
-                    cases=("one head", "two heads", "narrow heads", "causal"),
+                    cases=(
+                        "one head",
+                        "two heads",
+                        "narrow heads",
+                        "narrower output",
+                        *HEADS_CAUSAL,
+                    ),
                 ),
             ),
             supplies={"softmax_attention": attention_query_by_query},

@@ -41,6 +41,8 @@ def _low_rank_cases(generator: Generator) -> dict[str, Inputs]:
         "float64": in_float64(case(2, 6, 4)),
         "not contiguous": {"matrix": _matrix(generator, 4, 7).mT, "rank": 2},
         "batch": case(2, 2, 3, 6, 5),
+        "one batch axis": case(2, 3, 5, 6),
+        "a batch of one": case(2, 1, 5, 4),
     }
 
 
@@ -112,7 +114,10 @@ LOW_RANK = Exercise(
                     ),
                 ),
                 matches(
-                    "output", title="a batch, each matrix by itself", points=1, cases=("batch",)
+                    "output",
+                    title="a batch, each matrix by itself",
+                    points=1,
+                    cases=("batch", "one batch axis", "a batch of one"),
                 ),
             ),
         ),
@@ -159,6 +164,8 @@ def _error_cases(generator: Generator) -> dict[str, Inputs]:
             "approximation": batch["matrix"] * factors + batch["approximation"],
             "matrix": batch["matrix"] * factors,
         },
+        "one batch axis": case(3, 5, 4),
+        "a batch of one": case(1, 5, 4),
     }
 
 
@@ -188,7 +195,10 @@ RELATIVE_ERROR = Exercise(
                     cases=("one matrix", "wide", "small numbers", "float64", "not contiguous"),
                 ),
                 matches(
-                    "output", title="a batch, each matrix by itself", points=1, cases=("batch",)
+                    "output",
+                    title="a batch, each matrix by itself",
+                    points=1,
+                    cases=("batch", "one batch axis", "a batch of one"),
                 ),
             ),
         ),

@@ -1,5 +1,6 @@
 """Right versions of the exercises of 00_foundations: loops, einsum, libraries."""
 
+import itertools
 import math
 import statistics
 
@@ -36,11 +37,10 @@ def softmax_of_infinities_made_zero(q, k, v, mask=None, causal=False):
 def softmax_head_by_head(q, k, v, mask=None, causal=False):
     visible = _visible(q, k, mask, causal).expand(*q.shape[:-1], k.shape[-2])
     output = v.new_zeros(*q.shape[:-1], v.shape[-1])
-    for b in range(q.shape[0]):
-        for h in range(q.shape[1]):
-            scores = q[b, h] @ k[b, h].T / q.shape[-1] ** 0.5
-            weights = F.softmax(scores.masked_fill(~visible[b, h], -1e30), dim=-1)
-            output[b, h] = (weights * visible[b, h]) @ v[b, h]
+    for head in itertools.product(*map(range, q.shape[:-2])):
+        scores = q[head] @ k[head].T / q.shape[-1] ** 0.5
+        weights = F.softmax(scores.masked_fill(~visible[head], -1e30), dim=-1)
+        output[head] = (weights * visible[head]) @ v[head]
     return output
 
 
@@ -58,11 +58,11 @@ def softmax_of_torch(q, k, v, mask=None, causal=False):
 def heads_einsum(x, w_q, w_k, w_v, w_o, num_heads, causal=False):
     w_q, w_k, w_v = (w.reshape(num_heads, -1, x.shape[-1]) for w in (w_q, w_k, w_v))
     w_o = w_o.reshape(len(w_o), num_heads, -1)
-    q, k, v = (torch.einsum("bnm,hdm->bhnd", x, w) for w in (w_q, w_k, w_v))
-    scores = torch.einsum("bhqd,bhkd->bhqk", q, k) / q.shape[-1] ** 0.5
+    q, k, v = (torch.einsum("...nm,hdm->...hnd", x, w) for w in (w_q, w_k, w_v))
+    scores = torch.einsum("...qd,...kd->...qk", q, k) / q.shape[-1] ** 0.5
     if causal:
         scores = scores + torch.full(scores.shape[-2:], -torch.inf).triu(1)
-    return torch.einsum("bhqk,bhkd,ohd->bqo", scores.softmax(-1), v, w_o)
+    return torch.einsum("...hqk,...hkd,ohd->...qo", scores.softmax(-1), v, w_o)
 
 
 def heads_in_a_loop(x, w_q, w_k, w_v, w_o, num_heads, causal=False):
@@ -76,12 +76,30 @@ def heads_in_a_loop(x, w_q, w_k, w_v, w_o, num_heads, causal=False):
 
 
 def heads_by_view_and_linear(x, w_q, w_k, w_v, w_o, num_heads, causal=False):
-    batch, n, _ = x.shape
+    *lead, n, _ = x.shape
     q, k, v = (
-        F.linear(x, w).view(batch, n, num_heads, -1).permute(0, 2, 1, 3) for w in (w_q, w_k, w_v)
+        F.linear(x, w).view(*lead, n, num_heads, -1).movedim(-2, -3) for w in (w_q, w_k, w_v)
     )
     output = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
-    return F.linear(output.permute(0, 2, 1, 3).reshape(batch, n, -1), w_o)
+    return F.linear(output.movedim(-3, -2).reshape(*lead, n, -1), w_o)
+
+
+def attention_online_over_blocks_of_seven_keys(q, k, v, mask=None, causal=False):
+    n_q, n_k, scale = q.shape[-2], k.shape[-2], q.shape[-1] ** -0.5
+    sees = torch.ones(n_q, n_k, dtype=torch.bool)
+    sees = (sees.tril() if causal else sees) & (True if mask is None else mask)
+    shape = torch.broadcast_shapes(q.shape[:-1], sees.shape[:-1])
+    top = q.new_full((*shape, 1), -1e30)
+    total, summed = torch.zeros_like(top), q.new_zeros(*shape, v.shape[-1])
+    for start in range(0, n_k, 7):
+        part = slice(start, start + 7)
+        hidden = ~sees[..., part]
+        scores = (scale * q @ k[..., part, :].mT).masked_fill(hidden, -torch.inf)
+        new_top = torch.maximum(top, scores.amax(dim=-1, keepdim=True))
+        shrink, p = (top - new_top).exp(), (scores - new_top).exp()
+        total = shrink * total + p.sum(dim=-1, keepdim=True)
+        summed, top = shrink * summed + p @ v[..., part, :], new_top
+    return summed / torch.where(total > 0, total, 1.0)
 
 
 def cost_summed_over_heads(n, d, num_heads, bytes_per_element):
@@ -164,6 +182,7 @@ def error_of_numpy(approximation, matrix):
 
 RIGHT = {
     "softmax_attention": [
+        attention_online_over_blocks_of_seven_keys,
         softmax_einsum_written_out,
         softmax_of_infinities_made_zero,
         softmax_head_by_head,
