@@ -131,6 +131,11 @@ class Writing:
         raise PictureError(f"the cell has no attachment “{name}”")
 
 
+def is_harmless_name(student: str) -> bool:
+    """Whether formgrader, which puts names into its pages as they are, shows it as a name."""
+    return not set(student).intersection('<>"\\')
+
+
 def without_acting_tex(text: str) -> str:
     """The text, where no formula makes a link, or takes a class, a style or an identifier."""
     return _ACTING_TEX.sub("\\\\\N{ZERO WIDTH SPACE}", text)

@@ -3,11 +3,15 @@
 PWN stands for the script, CANARY for an address of the attacker's.
 """
 
+import inspect
 import json
+from copy import deepcopy
 from typing import Any
 
 from nbformat import NotebookNode, from_dict
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output, new_raw_cell
+
+from tests.hostile import messages
 
 CANARY_HOST = "canary.example.com"
 """Where nobody answers: a page that asks it for anything has been made to."""
@@ -152,7 +156,7 @@ ATTACHED = {
 """Attached to a text, which shows it."""
 
 SHOWN: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "a width": ({"image/png": _PNG}, {"image/png": {"width": "1 onerror=PWN x="}}),
+    "a width": ({"image/png": _PNG}, {"image/png": {"width": "1 onload=PWN x="}}),
     "a height": ({"image/jpeg": "x"}, {"height": "1 onerror=PWN x="}),
     "a width of all": ({"image/png": "x"}, {"width": "1 onerror=PWN x="}),
     "a text for a picture": ({"image/png": "x"}, {"alt": '" onerror="PWN'}),
@@ -220,3 +224,16 @@ def _numbered(cell: NotebookNode, number: int) -> NotebookNode:
 
 CELLS = {name: _numbered(cell, number) for number, (name, cell) in enumerate(_cells().items())}
 """Cells by the name of what they try. The script of each calls pwn with its place among them."""
+
+NAMES = ("<img src=x onerror=pwn(0)>", 'x" onmouseover="pwn(0)', 'x";pwn(0);x="', "x\\")
+"""Students' names."""
+
+
+def code_that_shows() -> list[str]:
+    """Code cells that show what the cells above have as outputs, each of them a hundred."""
+    outputs = [output for cell in CELLS.values() for output in cell.get("outputs", [])]
+    calls = [
+        f"send({output.pop('output_type')!r}, {dict(output)!r})" for output in deepcopy(outputs)
+    ]
+    send = f"import json\n\n{inspect.getsource(messages.send)}"
+    return ["\n".join([send, *calls[start : start + 100]]) for start in range(0, len(calls), 100)]
