@@ -14,6 +14,7 @@ from nbgrader.exchange.default import ExchangeCollect, ExchangeReleaseFeedback
 from nbgrader.plugins import ExtractorPlugin
 
 from autograder.grading.plain_files import plain_files, set_aside_no_time
+from autograder.grading.writing import is_harmless_name
 
 _NO_NAME = re.compile(r"[.-]|.*[*?\[\]/]")
 """What a path, a pattern or an option could be made of."""
@@ -35,6 +36,8 @@ class CollectPlainFiles(ExchangeCollect):
             record = super()._path_to_record(path)
             name = record["username"]
             if not name.isprintable() or not name or _NO_NAME.match(name):
+                raise ValueError(name)
+            if not is_harmless_name(name):
                 raise ValueError(name)
             if not stat.S_ISDIR(os.lstat(path).st_mode):
                 raise NotADirectoryError(path)

@@ -18,6 +18,7 @@ from autograder.grading.plain_files import (
     was_no_file,
 )
 from autograder.grading.sandbox import SandboxError
+from autograder.grading.writing import is_harmless_name
 
 _MESSAGE_LIMIT = 200
 _CHARACTER_LIMIT = 20_000_000
@@ -99,14 +100,18 @@ class SubmissionExporter(NotebookExporter):
         except SandboxError as error:
             self.log.error("Nothing is graded. %s", error)
             raise
-        for folder, notebooks in self.parent.assignments.items():
+        for folder, notebooks in list(self.parent.assignments.items()):
+            key = self.parent.init_single_notebook_resources(notebooks[0])["nbgrader"]
+            if not is_harmless_name(key["student"]):
+                self.log.error("%r is not graded: rename the folder as the student.", folder)
+                del self.parent.assignments[folder]
+                continue
             replace_what_is_no_file(Path(folder), [Path(path).name for path in notebooks])
             set_aside_no_time(Path(folder), self.log)
-            self._forget_unfinished(notebooks[0])
+            self._forget_unfinished(key)
 
-    def _forget_unfinished(self, notebook: str) -> None:
+    def _forget_unfinished(self, key: dict[str, str]) -> None:
         """Remove what a grading left that was killed: nbgrader would take it for graded."""
-        key = self.parent.init_single_notebook_resources(notebook)["nbgrader"]
         course = self.parent.coursedir
         folder = course.format_path(course.autograded_directory, key["student"], key["assignment"])
         if Path(folder).exists() and not _is_finished(Path(folder)):

@@ -7,7 +7,9 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from autograder.example_submissions import cell_of
+from tests.hostile import vectors
 from tests.hostile.corpus import ATTACKED, EXERCISES, UNREADABLE, change, file
+from tests.journeys.submissions import WRITTEN
 
 CHECK = f"check_{ATTACKED}"
 CHANGED = f"The cell {CHECK} had been changed."
@@ -146,13 +148,43 @@ def hands_in_odd_cells(notebook: NotebookNode) -> None:
         cell.id = notebook.cells[0].id
 
 
+# --- The browser of whoever reads it --------------------------------------------------------------
+
+
 @change()
-def shows_a_script(notebook: NotebookNode) -> None:
-    """Writes and shows scripts, which would act for the instructor in formgrader."""
-    script = "<script>set_grade(6)</script><img src=x onerror='set_grade(6)'>"
-    show = f"from IPython.display import HTML, Javascript, display\ndisplay(HTML({script!r}))\n"
-    show += "display(Javascript('set_grade(6)'))"
-    notebook.cells += [new_markdown_cell(script), new_code_cell(show)]
+def writes_what_acts(notebook: NotebookNode) -> None:
+    """Writes all that could act where it is read: HTML, links, attachments, tags."""
+    notebook.cells += [cell for cell in vectors.CELLS.values() if not cell.get("outputs")]
+
+
+@change()
+def answers_with_what_acts(notebook: NotebookNode) -> None:
+    """Answers the written question with all of it, where the instructor gives points."""
+    texts = [cell.source for cell in vectors.CELLS.values() if cell.cell_type == "markdown"]
+    answer = cell_of(notebook, WRITTEN)
+    answer.source = "\n\n".join(text for text in texts if "<!--" not in text)
+    answer.attachments = {"a.png": {"text/html": "x"}}
+
+
+@change()
+def shows_what_acts(notebook: NotebookNode) -> None:
+    """Shows all of it: data, metadata, text in colours, an error."""
+    notebook.cells += [new_code_cell(code) for code in vectors.code_that_shows()]
+
+
+@change("ValueError")
+def raises_a_formula_that_acts(notebook: NotebookNode) -> None:
+    """Has the report quote a formula that is a link."""
+    cell_of(notebook, ATTACKED).source = (
+        f"def {ATTACKED}(*args, **kwargs):\n"
+        r"    raise ValueError(r'$\href{javascript:pwn(0)}{x}$ <img src=x onerror=pwn(0)>')"
+    )
+
+
+@change()
+def shows_colours_that_end_nowhere(notebook: NotebookNode) -> None:
+    """Prints the beginning of a colour, which nbconvert cannot read."""
+    notebook.cells.append(new_code_cell(r"print('\x1b[38m\x1b[48m')"))
 
 
 # --- What is no notebook -------------------------------------------------------------------------

@@ -136,7 +136,7 @@ def said_in(path: Path) -> str:
     said = []
     for cell in nbformat.read(path, as_version=4).cells:
         if cell.cell_type == "markdown":
-            said.append(unescape(cell.source).replace("`", ""))
+            said.append(text_of(cell.source).replace("`", ""))
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             said.append(output.get("text", ""))

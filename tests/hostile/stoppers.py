@@ -14,6 +14,7 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from autograder.classroom import Classroom
+from tests.hostile import vectors
 from tests.hostile.corpus import FILE, NOTEBOOK
 from tests.hostile.small_class import hand_in, inbound, notebook_with, put
 
@@ -78,6 +79,13 @@ def hands_in_under_a_name_that_is_no_text(classroom: Classroom) -> None:
 def hands_in_under_a_folders_name(classroom: Classroom) -> None:
     """Students called as the folders above theirs, and as options."""
     for name in ("..", ".", "--force", "-h"):
+        put_inbound(classroom, f"{name}+{NOTEBOOK}+{TIME}+0")
+
+
+@stopper
+def hands_in_under_a_name_that_acts(classroom: Classroom) -> None:
+    """Students whose names are HTML, and end an attribute and a text in a script."""
+    for name in vectors.NAMES:
         put_inbound(classroom, f"{name}+{NOTEBOOK}+{TIME}+0")
 
 

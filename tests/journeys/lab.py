@@ -16,10 +16,17 @@ from typing import NamedTuple
 from playwright.sync_api import Locator, Page, expect
 
 from autograder.build import COURSE
+from autograder.classroom import COURSE_ID, Classroom
 from autograder.exercise import Exercise
 from autograder.exercises import NOTEBOOKS
 
 SECONDS = 1000  # Playwright counts milliseconds
+
+_SETTINGS = """
+c.CourseDirectory.course_id = {course_id!r}
+c.Exchange.root = {exchange!r}
+c.ExchangeCollect.check_owner = False
+"""
 
 
 class Lab(NamedTuple):
@@ -39,6 +46,17 @@ def copy_of_course(folder: Path) -> Path:
     """A copy of the course in `folder`, as somebody has it who just set it up."""
     ignore = shutil.ignore_patterns("gradebook.db", "submitted", "autograded", "feedback", ".build")
     return shutil.copytree(COURSE, folder / "course", ignore=ignore)
+
+
+def set_up_formgrader(classroom: Classroom) -> None:
+    """Give a class what `running_lab` needs to show formgrader on it."""
+    exchange = classroom.folder / "exchange"
+    exchange.mkdir(exist_ok=True)
+    exchange.chmod(0o777)
+    shutil.copy(COURSE / "jupyter_server_config.py", classroom.course)
+    shutil.copytree(COURSE / "labconfig", classroom.course / "labconfig")
+    with (classroom.course / "nbgrader_config.py").open("a") as file:
+        file.write(_SETTINGS.format(course_id=COURSE_ID, exchange=str(exchange)))
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """An instructor's way through formgrader in JupyterLab, and the feedback that a student sees."""
 
 import re
-import shutil
 from collections.abc import Iterator
 
 import nbformat
@@ -10,7 +9,7 @@ from nbgrader.api import Gradebook
 from playwright.sync_api import Browser, BrowserContext, FrameLocator, Locator, Page, expect
 
 from autograder.build import COURSE, source_notebook
-from autograder.classroom import COURSE_ID, Classroom, Grade
+from autograder.classroom import Classroom, Grade
 from autograder.example_submissions import (
     a_mistake_in_each,
     mistake_source,
@@ -19,7 +18,7 @@ from autograder.example_submissions import (
 )
 from autograder.exercises import NOTEBOOKS, exercises_of
 from tests import needs
-from tests.journeys.lab import SECONDS, running_lab
+from tests.journeys.lab import SECONDS, running_lab, set_up_formgrader
 from tests.journeys.submissions import QUICK, WRITTEN
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -28,11 +27,6 @@ TOPIC = "linear_attention"
 NOTEBOOK = NOTEBOOKS[TOPIC]
 COMMENT = "Well put."
 WAITING = re.compile("needs_manual_grade")
-SETTINGS = """
-c.CourseDirectory.course_id = {course_id!r}
-c.Exchange.root = {exchange!r}
-c.ExchangeCollect.check_owner = False
-"""
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +35,8 @@ def classroom(tmp_path_factory) -> Classroom:
     needs.a_sandbox()
     source = source_notebook(COURSE / "source" / NOTEBOOK / f"{NOTEBOOK}.md", TOPIC)
     classroom = Classroom(tmp_path_factory.mktemp("formgrader"), NOTEBOOK, source)
-    exchange = classroom.folder / "exchange"
     (classroom.course / "release").mkdir()
-    exchange.mkdir()
-    exchange.chmod(0o777)
-    shutil.copy(COURSE / "jupyter_server_config.py", classroom.course)
-    shutil.copytree(COURSE / "labconfig", classroom.course / "labconfig")
-    with (classroom.course / "nbgrader_config.py").open("a") as file:
-        file.write(SETTINGS.format(course_id=COURSE_ID, exchange=str(exchange)))
+    set_up_formgrader(classroom)
     return classroom
 
 
