@@ -10,15 +10,16 @@ import socket
 import struct
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
+_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT, _FOURTH_ARGUMENT = 0, 4, 16, 40
 _ALLOW, _ERROR = 0x7FFF0000, 0x00050000
 _NEW_USER_NAMESPACE = 0x10000000
+_SHARED, _WITHOUT_A_FILE = 0x01, 0x20
 _OTHER_ABI = 0x40000000  # x32, on x86-64
 
 # By machine: the architecture's number, and those of the calls.
 _MACHINES = {
-    "x86_64": (0xC000003E, {"socket": 41, "clone": 56, "clone3": 435}),
-    "aarch64": (0xC00000B7, {"socket": 198, "clone": 220, "clone3": 435}),
+    "x86_64": (0xC000003E, {"mmap": 9, "socket": 41, "clone": 56, "clone3": 435}),
+    "aarch64": (0xC00000B7, {"mmap": 222, "socket": 198, "clone": 220, "clone3": 435}),
 }
 _REFUSED = {
     # Keys that the kernel keeps for whoever started the grader.
@@ -29,7 +30,14 @@ _REFUSED = {
     "memfd_create": (319, 279),
     "memfd_secret": (447, 447),
     "shmget": (29, 194),
+    "semget": (64, 190),
     "msgget": (68, 186),
+    "vmsplice": (278, 75),
+    # The sandbox's own first process, which ends the others.
+    "ptrace": (101, 117),
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "pidfd_getfd": (438, 438),
     # Ways around this list, and into the kernel.
     "io_uring_setup": (425, 425),
     "unshare": (272, 97),
@@ -48,6 +56,12 @@ def _step(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
 
 def _fail(error: int) -> bytes:
     return _step(_RETURN, _ERROR | error)
+
+
+def _of_call(number: int, *steps: bytes) -> list[bytes]:
+    """Steps for one call; it is allowed where they fall through."""
+    steps += (_step(_RETURN, _ALLOW),)
+    return [_step(_EQUAL, number, if_false=len(steps)), *steps]
 
 
 def seccomp_filter() -> bytes:
@@ -69,16 +83,26 @@ def seccomp_filter() -> bytes:
     for numbers in _REFUSED.values():
         steps += [_step(_EQUAL, numbers[column], if_false=1), _fail(errno.EPERM)]
     # The C library then uses clone, whose flags can be looked at.
-    steps += [_step(_EQUAL, calls["clone3"], if_false=1), _fail(errno.ENOSYS)]
-    steps += [
-        _step(_EQUAL, calls["clone"], if_false=3),
+    steps += _of_call(calls["clone3"], _fail(errno.ENOSYS))
+    steps += _of_call(
+        calls["clone"],
         _step(_LOAD, _FIRST_ARGUMENT),
-        _step(_ANY_BIT, _NEW_USER_NAMESPACE, if_false=len(_FAMILIES) + 4),
+        _step(_ANY_BIT, _NEW_USER_NAMESPACE, if_false=1),
         _fail(errno.EPERM),
-        _step(_EQUAL, calls["socket"], if_false=len(_FAMILIES) + 2),
-        _step(_LOAD, _FIRST_ARGUMENT),
+    )
+    # Its pages stay when they are no longer mapped, and then no process is seen to hold them.
+    steps += _of_call(
+        calls["mmap"],
+        _step(_LOAD, _FOURTH_ARGUMENT),
+        _step(_ANY_BIT, _WITHOUT_A_FILE, if_false=2),
+        _step(_ANY_BIT, _SHARED, if_false=1),
+        _fail(errno.EPERM),
+    )
+    known = [
+        _step(_EQUAL, family, if_true=left)
+        for left, family in zip(range(len(_FAMILIES), 0, -1), _FAMILIES, strict=True)
     ]
-    for left, family in zip(range(len(_FAMILIES), 0, -1), _FAMILIES, strict=True):
-        steps.append(_step(_EQUAL, family, if_true=left))
-    steps += [_fail(errno.EAFNOSUPPORT), _step(_RETURN, _ALLOW)]
-    return b"".join(steps)
+    steps += _of_call(
+        calls["socket"], _step(_LOAD, _FIRST_ARGUMENT), *known, _fail(errno.EAFNOSUPPORT)
+    )
+    return b"".join([*steps, _step(_RETURN, _ALLOW)])
