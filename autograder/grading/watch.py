@@ -18,7 +18,7 @@ _LEAST_FREE = 0.03
 _HELD = (b"RssAnon", b"RssShmem", b"VmSwap", b"VmPTE", b"HugetlbPages")
 """What /proc/PID/status says of memory that only the process's end gives back, in kB."""
 
-_FILE, _DESCRIPTOR, _SOCKET = 1024, 4096, 500_000
+_FILE, _DESCRIPTOR, _SOCKET = 1024, 4096, 400_000
 """Bytes that the kernel may hold for an empty file, for what is open (the most is a pipe's), and
 for an open socket, in which messages wait."""
 
@@ -112,14 +112,18 @@ def _memory(folder: str, threads: list[str]) -> int:
 
 def _sockets_memory(folder: str) -> int:
     """What may wait in the sockets of a network namespace."""
-    with open(f"{folder}/sockstat", "rb") as file:
-        sockets = int(file.readline().split()[2])
-    waiting = 0
-    for name in ("tcp", "tcp6"):
-        with suppress(FileNotFoundError), open(f"{folder}/{name}", "rb") as file:
-            for line in file.readlines()[1:]:
-                waiting += sum(int(queue, 16) for queue in line.split()[4].split(b":"))
-    return sockets * _SOCKET + 2 * waiting
+    total = 0
+    for version in ("", "6"):
+        rows = {}
+        with suppress(FileNotFoundError), open(f"{folder}/sockstat{version}", "rb") as file:
+            rows = {row[0]: int(row[2]) for row in map(bytes.split, file)}
+        total += _SOCKET * rows.get(b"sockets:", 0)
+        # Its connections are looked for among those of the whole machine, which takes a while.
+        if rows.get(f"TCP{version}:".encode()):
+            with open(f"{folder}/tcp{version}", "rb") as file:
+                queues = [line.split()[4].split(b":") for line in file.readlines()[1:]]
+            total += 2 * sum(int(queue, 16) for both in queues for queue in both)
+    return total
 
 
 class Watch(threading.Thread):
