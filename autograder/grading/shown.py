@@ -11,6 +11,7 @@ MODULES = {
         "__init__.py",
         "cases.py",
         "check.py",
+        "cost.py",
         "exercise.py",
         "exercises",
         "kernel_probes.py",

@@ -185,7 +185,7 @@ def test_of_the_course_what_a_probe_and_a_notebook_need_is_shown_and_nothing_els
     # Whoever shows more has thought about what a student could do with it, and names it here too.
     assert seen["modules"] == {
         str(ROOT / "autograder"): [
-            *("__init__.py", "cases.py", "check.py", "exercise.py", "exercises"),
+            *("__init__.py", "cases.py", "check.py", "cost.py", "exercise.py", "exercises"),
             *("kernel_probes.py", "kernel_source.py", "probes.py", "properties.py", "report.py"),
             *("respond.py", "transfer.py"),
         ],
