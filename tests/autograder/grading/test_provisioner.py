@@ -78,7 +78,7 @@ SEVERAL = """
 import os, time
 for _ in range(10):
     if os.fork() == 0:
-        x = bytearray(os.urandom(1024) * 500_000)
+        x = bytearray(b"6") * 500_000_000
         time.sleep(60)
 time.sleep(60)
 """

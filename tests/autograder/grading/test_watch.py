@@ -187,8 +187,9 @@ def test_the_tables_of_pages_that_hold_nothing_are_counted(start):
 
 def test_what_a_child_computes_is_counted_also_where_its_parent_hides_it(start):
     forks = "import os, signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
-    forks += "if os.fork() == 0:\n    sum(range(10**7)); print('ready', flush=True)\n"
-    assert sum(start(forks + "import time; time.sleep(60)").cpu.values()) > 0.1
+    forks += "import time\nif os.fork() == 0:\n    while time.process_time() < 0.3: pass\n"
+    forks += "    print('ready', flush=True)\ntime.sleep(60)"
+    assert sum(start(forks).cpu.values()) > 0.2
 
 
 # --- Control groups ------------------------------------------------------------------------------
