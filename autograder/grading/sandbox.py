@@ -259,11 +259,12 @@ def find_bubblewrap() -> str:
 
 
 _NAMESPACES = (
-    "Allow user namespaces. Ubuntu 24.04: `sudo sysctl "
-    "kernel.apparmor_restrict_unprivileged_userns=0`; from 25.04 on, `sudo apt install bubblewrap` "
-    "is enough. Older Debian: `sudo sysctl kernel.unprivileged_userns_clone=1`. Docker: "
-    "`docker run --cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt "
-    "apparmor=unconfined --security-opt systempaths=unconfined`. Or grade on another machine."
+    "Allow user namespaces. Ubuntu 25.04 and later: `sudo apt install bubblewrap`, whose AppArmor "
+    "profile allows them. Ubuntu 24.04: load that profile from the package apparmor-profiles, see "
+    "docs/teaching.md, or `sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0`. Older "
+    "Debian: `sudo sysctl kernel.unprivileged_userns_clone=1`. Docker: `docker run --cap-add "
+    "SYS_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined "
+    "--security-opt systempaths=unconfined`. Or grade on another machine."
 )
 _READABLE = (
     "It isolates, but this project or its Python does not run in it. Let everybody read both: "
