@@ -12,9 +12,12 @@ In the order in which a submission meets them:
 and what execute.py needs:
 
     provisioner.py   starts a kernel in the sandbox, for jupyter_client
-    sandbox.py       what is seen in it, and what may be used: bubblewrap's arguments
+    sandbox.py       shuts it in: bubblewrap's arguments, and whether it can here
+    shown.py         what of this project and of Python is seen in it
     seccomp.py       system calls that it refuses
     watch.py         ends it when it uses too much
+    own_cgroup.py    counts its CPU time, where the system lets us
+    run_folder.py    where the grader keeps what it writes for a while
     scratch.py       exchanges files with it
     plain_files.py   reads folders that somebody else has filled
 """

@@ -26,10 +26,11 @@ from autograder.exercise import AnswerError, Case, Exercise, Raised
 from autograder.exercises import all_exercises
 from autograder.grading import notice
 from autograder.grading.provisioner import SandboxProvisioner
+from autograder.grading.run_folder import run_folder
 from autograder.grading.sandbox import EXCHANGE, SCRATCH, WORK, SandboxError, find_bubblewrap
 from autograder.grading.scratch import Scratch, ScratchError
 from autograder.grading.verdict import NoAnswerError, Returned, decide, no_answer
-from autograder.grading.watch import Watch
+from autograder.grading.watch import Processes, Watch
 from autograder.kernel_source import kernel_source
 from autograder.report import Report
 from autograder.transfer import MalformedError, pack_cases, unpack_answers
@@ -118,6 +119,7 @@ class ExecuteAndJudge(Execute):
         if self.without_sandbox:
             self.kernel_name = "python3"
         manager = super().create_kernel_manager()
+        manager.connection_file = str(run_folder() / f"{secrets.token_hex(8)}.json")
         known = KernelSpecManager()
         known.kernel_dirs.insert(0, str(_KERNELS))
         manager.kernel_spec_manager = known
@@ -164,7 +166,7 @@ class ExecuteAndJudge(Execute):
         self._running: int | None = None
         self._printed: Counter[int] = Counter()
         if self.without_sandbox:
-            self._folder = tempfile.TemporaryDirectory()
+            self._folder = tempfile.TemporaryDirectory(dir=run_folder())
             here = Path(self._folder.name)
             for name in (WORK, EXCHANGE):
                 (here / name).mkdir()
@@ -177,7 +179,8 @@ class ExecuteAndJudge(Execute):
             raise RuntimeError(f"The kernel could not be started: {error} {said}") from None
         if self.without_sandbox:
             self._scratch = Scratch(here, str(here))
-            self._watch = Watch(provisioner.process.pid, math.inf, self.log.warning)
+            processes = Processes(provisioner.process.pid)
+            self._watch = Watch(processes, math.inf, math.inf, self.log.warning)
             self._watch.start()
         else:
             self._scratch, self._watch = Scratch(provisioner.scratch, SCRATCH), provisioner.watch

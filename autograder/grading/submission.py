@@ -8,7 +8,7 @@ from typing import Any, TextIO
 import nbformat
 from nbconvert.exporters import NotebookExporter
 from nbformat import NotebookNode
-from nbgrader.utils import rmtree
+from nbgrader.utils import remove, rmtree
 
 from autograder.grading import notice
 from autograder.grading.execute import RECORD, ExecuteAndJudge
@@ -122,6 +122,7 @@ class SubmissionExporter(NotebookExporter):
         self, file_stream: TextIO, resources: dict[str, Any] | None = None, **kw: Any
     ) -> tuple[str, dict[str, Any]]:
         """Convert the notebook in an open file."""
+        self._make_way_for_feedback(resources["nbgrader"])
         try:
             notebook = read_notebook(file_stream)
         except UnreadableError as error:
@@ -129,6 +130,20 @@ class SubmissionExporter(NotebookExporter):
             notebook = self._untouched(resources["nbgrader"])
             notebook.cells.insert(0, _say_unreadable(Path(file_stream.name).name, error))
         return self.from_notebook_node(notebook, resources, **kw)
+
+    def _make_way_for_feedback(self, submission: dict[str, str]) -> None:
+        """Leave out of autograded/ what a student called as the feedback page will be called.
+
+        It cannot be overwritten: nbgrader copies it to where the page belongs, without permission
+        to write. In submitted/ it stays.
+        """
+        course = self.parent.coursedir
+        keys = course.autograded_directory, submission["student"], submission["assignment"]
+        page = Path(course.format_path(*keys), f"{submission['notebook']}.html")
+        if page.is_dir():
+            rmtree(page)
+        elif page.exists():
+            remove(page)
 
     def _untouched(self, submission: dict[str, str]) -> NotebookNode:
         course = self.parent.coursedir

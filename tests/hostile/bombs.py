@@ -4,6 +4,7 @@ import ctypes
 import mmap
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -119,13 +120,90 @@ def takes_all_memory_in_many_processes():
     time.sleep(100)
 
 
-@cell(MEMORY)
+@cell(REFUSED)
 def takes_shared_memory():
-    """Takes memory that belongs to no one process."""
+    """Takes memory that belongs to no one process, and does not hold it itself."""
     held = []
     while True:
         held.append(mmap.mmap(-1, 10**8))
         held[-1].write(bytes(10**8))
+        held[-1].madvise(mmap.MADV_DONTNEED)
+
+
+@cell("No such device")
+def shares_zeros():
+    """Takes shared memory from the device that gives zeros."""
+    with open("/dev/zero", "r+b") as zeros:
+        held = [mmap.mmap(zeros.fileno(), 10**8) for _ in range(100)]
+    for piece in held:
+        piece.write(bytes(10**8))
+        piece.madvise(mmap.MADV_DONTNEED)
+
+
+@cell(MEMORY)
+def takes_memory_under_a_name_that_is_no_text():
+    """Takes memory in processes whose names are no text, and look like what the kernel tells."""
+    name = b"\xff) R 1\nRssAnon:\t0 kB"
+    for _ in range(20):
+        if os.fork() == 0:
+            ctypes.CDLL(None).prctl(15, name, 0, 0, 0)
+            held = bytearray(b"6") * 300_000_000
+            time.sleep(100 + len(held))
+    time.sleep(100)
+
+
+@cell(MEMORY)
+def takes_memory_when_its_first_thread_has_ended():
+    """Takes memory in processes of which only a second thread lives."""
+    leave = {"x86_64": 60, "aarch64": 93}[os.uname().machine]
+
+    def hold():
+        held = bytearray(b"6") * 300_000_000
+        time.sleep(100 + len(held))
+
+    for _ in range(20):
+        if os.fork() == 0:
+            threading.Thread(target=hold).start()
+            ctypes.CDLL(None).syscall(leave, 0)
+    time.sleep(100)
+
+
+@cell(MEMORY)
+def takes_memory_in_sockets():
+    """Takes memory in messages that nobody reads, with buffers as large as it gets."""
+    for _ in range(20):
+        if os.fork() == 0:
+            held = [socket.socketpair() for _ in range(400)]
+            for end in (end for pair in held for end in pair):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 10**8)
+                end.setblocking(False)
+                end.send(bytes(10**6))
+            time.sleep(100)
+    time.sleep(100)
+
+
+@cell(MEMORY)
+def takes_memory_in_tables_of_pages():
+    """Reads one byte in every two megabytes, which holds nothing but the tables that lead there."""
+    step, size = 2**21, 2**36
+    libc = ctypes.CDLL(None)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, *[ctypes.c_size_t] * 5]
+    libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    while True:
+        start = libc.mmap(None, size, mmap.PROT_READ, 0x4022, 2**64 - 1, 0)
+        libc.madvise(start, size, 15)  # no large pages
+        for place in range(start, start + size, step):
+            ctypes.c_char.from_address(place).value  # noqa: B018
+
+
+@cell(REFUSED)
+def takes_semaphores():
+    """Takes memory in System V semaphores."""
+    for _ in range(1000):
+        if ctypes.CDLL(None).syscall(int(KNOWN["semget"]), 0, 32_000, 0o1600) < 0:
+            raise PermissionError
+    print(WON)
 
 
 @cell(REFUSED)
@@ -169,6 +247,15 @@ def mounts_a_disk_of_its_own():
         print(WON)
 
 
+@cell()
+def fills_every_folder_in_memory():
+    """Fills all folders that it may write to but that of the judge."""
+    for place in ("/dev/shm", "/tmp", "/scratch"):
+        with suppress(OSError), open(f"{place}/large", "wb") as file:
+            while True:
+                file.write(bytes(1_000_000))
+
+
 # --- Processes -----------------------------------------------------------------------------------
 
 
@@ -204,6 +291,22 @@ def forks_for_ever():
     subprocess.Popen([sys.executable, "-c", children], start_new_session=True)
     time.sleep(2)
     os.kill(-1, signal.SIGKILL)
+
+
+@cell(TIMEOUT)
+def stops_itself():
+    """Stops its own process, which then answers nothing, as one that is being looked at."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+@cell()
+def outlives_by_changing_the_first_process():
+    """Writes into the memory of the process whose end ends all others."""
+    for path in ("/proc/1/mem", "/proc/self/root/proc/1/mem", "/proc/self/task/../../1/mem"):
+        with suppress(OSError), open(path, "r+b"):
+            print(WON, path)
+    if ctypes.CDLL(None).syscall(int(KNOWN["ptrace"]), 16, 1, 0, 0) == 0:
+        print(WON)
 
 
 @cell()

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import torch
 
@@ -210,6 +211,40 @@ def computes_in_many_short_lives():
     def linear_attention(q, k, v, feature_map):
         if q.shape[-2] > 10_000:
             compute(4)
+        q, k = feature_map(q), feature_map(k)
+        return (q @ (k.mT @ v)) / (q @ k.sum(-2).unsqueeze(-1))
+
+
+@cell(LONG, at=ATTACKED, **QUADRATIC)
+def computes_until_the_numbers_of_processes_begin_again():
+    """Computes in short lives, whose numbers come to their end meanwhile and begin again."""
+
+    def use_up(number):
+        for _ in range(number):
+            thread = threading.Thread(target=int)
+            thread.start()
+            thread.join()
+
+    def compute(seconds):
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        for _ in range(int(seconds / 0.05)):
+            if os.fork() == 0:
+                end = time.process_time() + 0.05
+                while time.process_time() < end:
+                    pass
+                os._exit(0)
+            with suppress(ChildProcessError):
+                os.wait()
+
+    highest = int(Path("/proc/sys/kernel/pid_max").read_text())
+    if highest <= 65536:
+        use_up(highest - 1000)
+
+    def linear_attention(q, k, v, feature_map):
+        if q.shape[-2] > 10_000:
+            compute(2)
+            use_up(1000)
+            compute(2)
         q, k = feature_map(q), feature_map(k)
         return (q @ (k.mT @ v)) / (q @ k.sum(-2).unsqueeze(-1))
 

@@ -115,6 +115,13 @@ def brings_files_of_the_course(place: Path) -> None:
 
 
 @folder()
+def brings_a_folder_for_the_feedback(place: Path) -> None:
+    """Hands in a folder that is called as the page with the feedback will be."""
+    (place / f"{FILE[:-6]}.html").mkdir()
+    (place / f"{FILE[:-6]}.html" / "file").write_text("6")
+
+
+@folder()
 def names_its_files_badly(place: Path) -> None:
     """Hands in files whose names are no text, and have line breaks, wild cards and no end."""
     for name in (b"\xff\xfe.py", b"new\nline", b"*", b"[a", b"-rf", b"n" * 255, b"a\x1b[2J"):
