@@ -20,6 +20,11 @@ and what execute.py needs:
     run_folder.py    where the grader keeps what it writes for a while
     scratch.py       exchanges files with it
     plain_files.py   reads folders that somebody else has filled
+
+and what disarm.py needs:
+
+    writing.py       makes harmless HTML of what a student wrote
+    pictures.py      tells which pictures can be shown
 """
 
 from nbformat import NotebookNode
