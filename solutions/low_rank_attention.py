@@ -56,7 +56,8 @@ def johnson_lindenstrauss_projection(
 ) -> Float[Tensor, "n k"]:
     """Draw a projection E from n numbers to k that keeps lengths: ‖Eᵀx‖² is ‖x‖² on average.
 
-    Independent normal entries of variance 1/k. ‖Eᵀx‖²/‖x‖² then has variance 2/k, whatever n is.
+    Independent entries of mean 0 and variance 1/k. Where they are normal, ‖Eᵀx‖²/‖x‖² has variance
+    2/k, whatever n is; any distribution does with which it is no more.
 
     Source: Johnson and Lindenstrauss 1984; Wang et al. 2020, theorem 1 (arXiv 2006.04768).
     """

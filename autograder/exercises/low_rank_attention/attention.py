@@ -94,6 +94,12 @@ def _rank_cases(generator: Generator) -> dict[str, Inputs]:
         "no batch": case(12, 12, energy=0.9),
         "flat and sharp": {"attention": torch.stack([flat, sharp]), "energy": 0.8},
         "one token": {"attention": torch.ones(2, 1, 1), "energy": 0.5},
+        # Each token answers itself most: the last value is not small, and all are needed.
+        "everything": {
+            "attention": (3 * torch.eye(4) + normal(generator, 2, 4, 4, scale=0.3)).softmax(-1),
+            "energy": 1.0,
+        },
+        "two batch axes": {"attention": _attention(generator, 2, 1, 5, 5), "energy": 0.9},
     }
 
 
@@ -116,7 +122,13 @@ RANK = Exercise(
                     "rank",
                     title="the smallest rank that keeps the share",
                     points=2,
-                    cases=("attention", "nearly everything", "no batch"),
+                    cases=(
+                        "attention",
+                        "nearly everything",
+                        "everything",
+                        "no batch",
+                        "two batch axes",
+                    ),
                 ),
                 matches(
                     "rank",
@@ -141,8 +153,16 @@ RANK = Exercise(
 
 
 def _linformer_cases(generator: Generator) -> dict[str, Inputs]:
-    def case(n_q: int, n_k: int, d: int, d_v: int, projected: int, scale: float = 1.0) -> Inputs:
-        return attention_case(generator, n_q, n_k, d, d_v, scale) | {
+    def case(
+        n_q: int,
+        n_k: int,
+        d: int,
+        d_v: int,
+        projected: int,
+        scale: float = 1.0,
+        lead: tuple[int, ...] = (2, 2),
+    ) -> Inputs:
+        return attention_case(generator, n_q, n_k, d, d_v, scale, lead) | {
             "e": normal(generator, n_k, projected, scale=n_k**-0.5),
             "f": normal(generator, n_k, projected, scale=n_k**-0.5),
         }
@@ -157,6 +177,10 @@ def _linformer_cases(generator: Generator) -> dict[str, Inputs]:
         "one mixture": case(5, 7, 4, 4, 1),
         "one token": case(1, 1, 4, 4, 2),
         "columns contiguous": turned,
+        "no leading axes": case(5, 7, 4, 3, 3, lead=()),
+        "one leading axis": case(6, 5, 4, 3, 2, lead=(3,)),
+        "three leading axes": case(4, 5, 4, 4, 3, lead=(2, 1, 2)),
+        "a batch of one": case(5, 6, 4, 3, 3, lead=(1, 1)),
         "large numbers": case(13, 13, 4, 4, 6, scale=8.0),
         "float64": in_float64(case(5, 7, 4, 4, 3)),
     }
@@ -173,7 +197,13 @@ def _with_projections(generator: Generator, n: int) -> Inputs:
 
 # With one mixture the weight is 1 whatever q, k and e are, and with one token the mixtures hardly
 # differ: the gradients of these are rounding.
-LINFORMER_GRADIENTS = ("short", "more keys than queries", "more queries than keys")
+LINFORMER_AXES = ("no leading axes", "one leading axis", "three leading axes", "a batch of one")
+LINFORMER_GRADIENTS = (
+    "short",
+    "more keys than queries",
+    "more queries than keys",
+    *LINFORMER_AXES,
+)
 LINFORMER = Exercise(
     "linformer_attention",
     "low_rank_attention",
@@ -192,6 +222,7 @@ LINFORMER = Exercise(
                         "as many of everything",
                         "one mixture",
                         "one token",
+                        *LINFORMER_AXES,
                         "columns contiguous",
                         "float64",
                     ),

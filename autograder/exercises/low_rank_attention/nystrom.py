@@ -28,11 +28,11 @@ COUNTED_LANDMARKS = 16
 
 
 def _means_cases(generator: Generator) -> dict[str, Inputs]:
-    def case(n: int, num_landmarks: int) -> Inputs:
+    def case(n: int, num_landmarks: int, lead: tuple[int, ...] = (2, 3)) -> Inputs:
         return {
-            "x": normal(generator, 2, 3, n, 4),
+            "x": normal(generator, *lead, n, 4),
             "num_landmarks": num_landmarks,
-            "cotangent": normal(generator, 2, 3, num_landmarks, 4),
+            "cotangent": normal(generator, *lead, num_landmarks, 4),
         }
 
     turned = case(15, 5)
@@ -44,7 +44,11 @@ def _means_cases(generator: Generator) -> dict[str, Inputs]:
         "one token": case(1, 1),
         "columns contiguous": turned,
         "float64": in_float64(case(8, 2)),
+        "no leading axes": case(12, 3, lead=()),
+        "three leading axes": case(8, 4, lead=(2, 1, 2)),
         "ragged": case(13, 5),
+        "ragged, no leading axes": case(11, 4, lead=()),
+        "ragged, a batch of one": case(9, 4, lead=(1, 1)),
         "one token too many": case(17, 4),
         "nearly as many landmarks as tokens": case(7, 5),
     }
@@ -65,8 +69,16 @@ WHOLE = (
     "one token",
     "columns contiguous",
     "float64",
+    "no leading axes",
+    "three leading axes",
 )
-RAGGED = ("ragged", "one token too many", "nearly as many landmarks as tokens")
+RAGGED = (
+    "ragged",
+    "ragged, no leading axes",
+    "ragged, a batch of one",
+    "one token too many",
+    "nearly as many landmarks as tokens",
+)
 MEANS = Exercise(
     "segment_means",
     "low_rank_attention",
@@ -221,9 +233,17 @@ PINV = Exercise(
 
 
 def _nystrom_cases(generator: Generator) -> dict[str, Inputs]:
-    def case(n_q: int, n_k: int, d_v: int, m: int, iterations: int, scale: float = 2.0) -> Inputs:
+    def case(
+        n_q: int,
+        n_k: int,
+        d_v: int,
+        m: int,
+        iterations: int,
+        scale: float = 2.0,
+        lead: tuple[int, ...] = (2, 2),
+    ) -> Inputs:
         counts = {"num_landmarks": m, "num_iterations": iterations}
-        return attention_case(generator, n_q, n_k, 4, d_v, scale) | counts
+        return attention_case(generator, n_q, n_k, 4, d_v, scale, lead) | counts
 
     turned = case(9, 9, 3, m=3, iterations=6)
     turned |= {name: turned[name].mT.contiguous().mT for name in "qkv"}
@@ -234,6 +254,10 @@ def _nystrom_cases(generator: Generator) -> dict[str, Inputs]:
         "ragged": case(13, 13, 3, m=5, iterations=4),
         "more keys than queries": case(7, 11, 3, m=3, iterations=6),
         "more queries than keys": case(11, 6, 4, m=4, iterations=2),
+        "no leading axes": case(7, 7, 3, m=3, iterations=6, lead=()),
+        "one leading axis": case(7, 7, 3, m=4, iterations=3, lead=(3,)),
+        "three leading axes": case(6, 6, 3, m=3, iterations=4, lead=(2, 1, 2)),
+        "a batch of one": case(8, 8, 3, m=3, iterations=6, lead=(1, 1)),
         "one landmark": case(7, 7, 3, m=1, iterations=6),
         "one token": case(1, 1, 3, m=1, iterations=1),
         "columns contiguous": turned,
@@ -275,7 +299,16 @@ def _not_softmax(inputs: Inputs, answer: Answer, expected: Answer) -> str | None
 
 
 BUILT_ON = {"segment_means": means_of_segments, "iterative_pinv": _pinv}
-SAME_LENGTH = ("short", "ragged", "one landmark", "one token", "columns contiguous", "float64")
+ANY_AXES = ("no leading axes", "one leading axis", "three leading axes", "a batch of one")
+SAME_LENGTH = (
+    "short",
+    "ragged",
+    *ANY_AXES,
+    "one landmark",
+    "one token",
+    "columns contiguous",
+    "float64",
+)
 OTHER_LENGTH = ("more keys than queries", "more queries than keys")
 NYSTROM = Exercise(
     "nystrom_attention",
@@ -308,7 +341,7 @@ NYSTROM = Exercise(
                     *GRADIENTS,
                     title="gradients are right",
                     points=1,
-                    cases=("short", "ragged", *OTHER_LENGTH),
+                    cases=("short", "ragged", *ANY_AXES, *OTHER_LENGTH),
                 ),
             ),
             supplies=BUILT_ON,

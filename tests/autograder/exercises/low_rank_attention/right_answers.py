@@ -136,7 +136,7 @@ def nystrom_einsum(q, k, v, num_landmarks, num_iterations):
     q = q * q.shape[-1] ** -0.5
     q_landmarks = means_with_padding_not_counted(q, num_landmarks)
     k_landmarks = means_with_padding_not_counted(k, num_landmarks)
-    middle = torch.einsum("bhid,bhjd->bhij", q_landmarks, k_landmarks).softmax(-1)
+    middle = torch.einsum("...id,...jd->...ij", q_landmarks, k_landmarks).softmax(-1)
     last = torch.einsum("bhid,bhnd->bhin", q_landmarks, k).softmax(-1)
     first = torch.einsum("bhnd,bhjd->bhnj", q, k_landmarks).softmax(-1)
     read = torch.einsum("bhin,bhne->bhie", last, v)
