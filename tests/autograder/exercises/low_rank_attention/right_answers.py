@@ -137,11 +137,11 @@ def nystrom_einsum(q, k, v, num_landmarks, num_iterations):
     q_landmarks = means_with_padding_not_counted(q, num_landmarks)
     k_landmarks = means_with_padding_not_counted(k, num_landmarks)
     middle = torch.einsum("...id,...jd->...ij", q_landmarks, k_landmarks).softmax(-1)
-    last = torch.einsum("bhid,bhnd->bhin", q_landmarks, k).softmax(-1)
-    first = torch.einsum("bhnd,bhjd->bhnj", q, k_landmarks).softmax(-1)
-    read = torch.einsum("bhin,bhne->bhie", last, v)
-    read = torch.einsum("bhji,bhie->bhje", pinv_by_powers(middle, num_iterations), read)
-    return torch.einsum("bhnj,bhje->bhne", first, read)
+    last = torch.einsum("...id,...nd->...in", q_landmarks, k).softmax(-1)
+    first = torch.einsum("...nd,...jd->...nj", q, k_landmarks).softmax(-1)
+    read = torch.einsum("...in,...ne->...ie", last, v)
+    read = torch.einsum("...ji,...ie->...je", pinv_by_powers(middle, num_iterations), read)
+    return torch.einsum("...nj,...je->...ne", first, read)
 
 
 RIGHT = {
