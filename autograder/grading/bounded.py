@@ -9,13 +9,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
-from autograder.exercise import Exercise, Raised
+from autograder.exercise import Exercise
 from autograder.grading.verdict import NoAnswerError, no_answer
 from autograder.report import Report
 
@@ -29,8 +29,8 @@ class Answered:
     seconds: float
 
 
-AskInBytes = Callable[[bytes], Answered | Raised]
-"""Runs the student's code on packed cases. Raises NoAnswerError."""
+AskInBytes = Callable[[str, bytes], Answered]
+"""Runs the code that was found in the cells on packed cases. Raises NoAnswerError."""
 
 _START_SECONDS = 120
 _TOO_MUCH = (
@@ -74,25 +74,27 @@ class Judge:
             self._worker.close()
             self._process = self._worker = None
 
-    def decide(self, exercise: Exercise, seed: int, ask: AskInBytes, seconds: float) -> Report:
+    def decide(
+        self, exercise: Exercise, seed: int, cells: Sequence[str], ask: AskInBytes, seconds: float
+    ) -> Report:
         """What `verdict.decide` says, or a report of 0 points if it takes more than `seconds`.
 
-        Raises what it raises, but NoAnswerError.
+        cells: the texts of the student's cells. Raises what it raises, but NoAnswerError.
         """
         self.start()
         try:
             if not self._ready:
                 self._receive(_START_SECONDS)
                 self._ready = True
-            self._worker.send((exercise.name, seed))
+            self._worker.send((exercise.name, seed, cells))
             while True:
                 start = time.monotonic()
                 said = self._receive(seconds)
                 seconds -= time.monotonic() - start
-                if not isinstance(said, bytes):
+                if not isinstance(said, tuple):
                     break
                 try:
-                    answered = ask(said)
+                    answered = ask(*said)
                 except NoAnswerError as error:
                     answered = error
                 self._worker.send(answered)

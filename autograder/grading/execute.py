@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,7 @@ class ExecuteAndJudge(Execute):
         # No process that runs a student's cells is told it.
         seed = secrets.randbits(62) if self.seed is None else self.seed
         processes = Processes(nb, lambda: self._session(resources), self.notebook_seconds)
+        cells = [c.source for c in nb.cells if c.cell_type == "code" and not is_grade(c)]
         seconds = {}
         try:
             for kind in KINDS.values():
@@ -87,12 +89,8 @@ class ExecuteAndJudge(Execute):
                     if kind_of(exercise) is not kind:
                         continue
                     start = time.monotonic()
-                    report = judge.decide(
-                        exercise,
-                        seed,
-                        lambda cases, k=kind, e=exercise: k.ask(processes, e, cases),
-                        self.judge_seconds,
-                    )
+                    ask = partial(kind.ask, processes, exercise)
+                    report = judge.decide(exercise, seed, cells, ask, self.judge_seconds)
                     seconds[exercise.name] = round(time.monotonic() - start, 3)
                     cell.execution_count = None
                     cell.outputs = [new_output("execute_result", report._repr_mimebundle_())]

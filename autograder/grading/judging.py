@@ -8,24 +8,51 @@ import ctypes
 import resource
 import signal
 import sys
+from collections.abc import Sequence
 from functools import partial
 from multiprocessing.connection import Connection
 
-from autograder.exercise import Inputs, Raised
+from autograder.exercise import AnswerError, Exercise, Inputs, Raised
 from autograder.exercises import all_exercises
+from autograder.grading.kinds import kind_of
 from autograder.grading.verdict import NoAnswerError, Returned, decide, no_answer
+from autograder.report import Report
 from autograder.transfer import MalformedError, pack_cases, unpack_answers
 
 _PR_SET_PDEATHSIG = 1
 
 
-def _ask(grader: Connection, cases: dict[str, Inputs]) -> Returned:
-    grader.send(pack_cases(cases))
+def _serve(grader: Connection) -> None:
+    """Judge what the grader names, until it has ended."""
+    while True:
+        try:
+            name, seed, cells = grader.recv()
+        except EOFError:
+            return
+        try:
+            grader.send(_report(grader, all_exercises()[name], seed, cells))
+        except MemoryError:
+            raise
+        except Exception as error:
+            grader.send(error)
+
+
+def _report(grader: Connection, exercise: Exercise, seed: int, cells: Sequence[str]) -> Report:
+    try:
+        ask = partial(_ask, grader, kind_of(exercise).code(exercise, cells))
+    except (AnswerError, NotImplementedError) as error:
+        ask = partial(_all_raise, Raised(type(error).__name__, str(error)))
+    try:
+        return decide(exercise, seed, ask)
+    except NoAnswerError as error:
+        return no_answer(exercise, str(error))
+
+
+def _ask(grader: Connection, code: str, cases: dict[str, Inputs]) -> Returned:
+    grader.send((code, pack_cases(cases)))
     answered = grader.recv()
     if isinstance(answered, NoAnswerError):
         raise answered
-    if isinstance(answered, Raised):
-        return Returned(dict.fromkeys(cases, answered), "", cpu_seconds=0.0, seconds=0.0)
     try:
         answers, printed = unpack_answers(answered.data)
     except MalformedError as error:
@@ -33,23 +60,8 @@ def _ask(grader: Connection, cases: dict[str, Inputs]) -> Returned:
     return Returned(answers, printed, answered.cpu_seconds, answered.seconds)
 
 
-def _serve(grader: Connection) -> None:
-    """Judge what the grader names, until it has ended."""
-    while True:
-        try:
-            name, seed = grader.recv()
-        except EOFError:
-            return
-        exercise = all_exercises()[name]
-        try:
-            said = decide(exercise, seed, partial(_ask, grader))
-        except NoAnswerError as error:
-            said = no_answer(exercise, str(error))
-        except MemoryError:
-            raise
-        except Exception as error:
-            said = error
-        grader.send(said)
+def _all_raise(raised: Raised, cases: dict[str, Inputs]) -> Returned:
+    return Returned(dict.fromkeys(cases, raised), "", cpu_seconds=0.0, seconds=0.0)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,17 @@
 """The kinds of exercises: where the student's code is found, and in which process it is asked."""
 
-from typing import Protocol
+from __future__ import annotations
 
-from nbgrader.utils import is_grade
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
-from autograder.exercise import AnswerError, Exercise, Raised
-from autograder.grading.bounded import Answered
-from autograder.grading.processes import Processes
+from autograder.exercise import Exercise
 from autograder.kernel_source import kernel_source
+
+if TYPE_CHECKING:
+    # The judge's own process knows kinds, and starts no others.
+    from autograder.grading.bounded import Answered
+    from autograder.grading.processes import Processes
 
 
 class Kind(Protocol):
@@ -15,8 +19,14 @@ class Kind(Protocol):
 
     after_cells: bool
 
-    def ask(self, processes: Processes, exercise: Exercise, cases: bytes) -> Answered | Raised:
-        """The answers to packed cases, or what they all raise. Raises NoAnswerError."""
+    def code(self, exercise: Exercise, cells: Sequence[str]) -> str:
+        """What of the notebook's cells is to run, if it is text; this is found by the judge.
+
+        Raises AnswerError, or NotImplementedError if it is still to be written.
+        """
+
+    def ask(self, processes: Processes, exercise: Exercise, code: str, cases: bytes) -> Answered:
+        """The answers to packed cases. Raises NoAnswerError."""
 
 
 class Kernel:
@@ -24,15 +34,14 @@ class Kernel:
 
     after_cells = False
 
-    def ask(self, processes: Processes, exercise: Exercise, cases: bytes) -> Answered | Raised:
-        """The answers to packed cases, or what they all raise. Raises NoAnswerError."""
-        cells = [c for c in processes.notebook.cells if c.cell_type == "code" and not is_grade(c)]
-        try:
-            source = kernel_source([cell.source for cell in cells], exercise.name)
-        except (AnswerError, NotImplementedError) as error:
-            return Raised(type(error).__name__, str(error))
+    def code(self, exercise: Exercise, cells: Sequence[str]) -> str:
+        """The kernel and those that it calls."""
+        return kernel_source(cells, exercise.name)
+
+    def ask(self, processes: Processes, exercise: Exercise, code: str, cases: bytes) -> Answered:
+        """The answers to packed cases. Raises NoAnswerError."""
         session = processes.without_cells()
-        place = session.put(source.encode(), ".py")
+        place = session.put(code.encode(), ".py")
         namespace = f"__import__('autograder.respond').respond.kernels_in({place!r})"
         return session.ask(exercise.name, namespace, cases)
 
@@ -42,7 +51,11 @@ class Function:
 
     after_cells = True
 
-    def ask(self, processes: Processes, exercise: Exercise, cases: bytes) -> Answered | Raised:
+    def code(self, exercise: Exercise, cells: Sequence[str]) -> str:
+        """Nothing: the cells have run."""
+        return ""
+
+    def ask(self, processes: Processes, exercise: Exercise, code: str, cases: bytes) -> Answered:
         """The answers to packed cases. Raises NoAnswerError."""
         return processes.with_cells().ask(exercise.name, "globals()", cases)
 
@@ -52,5 +65,5 @@ KINDS: dict[str, Kind] = {"kernel": Kernel(), "function": Function()}
 
 
 def kind_of(exercise: Exercise) -> Kind:
-    """How the student's code of an exercise is asked."""
+    """How the student's code of an exercise is found and asked."""
     return KINDS["kernel" if exercise.in_triton else "function"]

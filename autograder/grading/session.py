@@ -36,8 +36,10 @@ _KERNELS = Path(__file__).parent / "kernels"
 _ENDED = "The Python process ended while your function ran: your code ended it."
 
 _START_SECONDS = 120
-_GRACE_SECONDS = 10
-"""What a kernel that is interrupted, or has answered, has for the rest of its messages."""
+_OUTPUT_SECONDS = 10
+"""What a kernel that was interrupted, or has answered, has for the rest of its messages."""
+
+_GRACE_SECONDS = _OUTPUT_SECONDS + 5
 
 _MESSAGE_LIMIT = 150_000_000
 _WAITING_LIMIT = 900_000_000
@@ -106,6 +108,7 @@ class Session(Execute):
         super().__init__(parent=settings, **shared)
         # A process that is to end gets no time to do anything else.
         self.shutdown_kernel = "immediate"
+        self.iopub_timeout = _OUTPUT_SECONDS
         self._sent = 0
         self._folder: tempfile.TemporaryDirectory | None = None
         self._scratch: Scratch | None = None
