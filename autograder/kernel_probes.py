@@ -36,7 +36,7 @@ def triton_kernel(function: Any) -> Any:
     try:
         texts = kernel_texts(function)
     except OSError:
-        raise AnswerError("its text cannot be read: take %%time or its like from its cell") from None
+        raise AnswerError("its text cannot be read: take %%time away from its cell") from None
     kernel_source(texts, function.fn.__name__)
     return function
 

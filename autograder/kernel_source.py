@@ -46,8 +46,8 @@ def kernel_source(texts: Sequence[str], name: str) -> str:
                     defined |= dict.fromkeys(names, defined[node.value.id])
     if name not in defined:
         raise AnswerError(
-            f"there is no kernel {name}: is its cell there, and is it complete? %%time and its like "
-            "hide what is below them"
+            f"there is no kernel {name}: is its cell there, and is it complete? %%time "
+            "and its like hide what is below them"
         )
     wanted, sources = [name], []
     for each in wanted:

@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,9 @@ _OUTPUT_SECONDS = 10
 
 _GRACE_SECONDS = _OUTPUT_SECONDS + 5
 
+_SEND_SECONDS = 5
+"""What sending to a kernel may take, which can have spoilt or filled the connection."""
+
 _MESSAGE_LIMIT = 150_000_000
 _WAITING_LIMIT = 900_000_000
 """Bytes by which the grader may grow while it waits: messages, and what is made of them."""
@@ -52,13 +56,17 @@ _ENOUGH = 10
 """How many times what may be shown a process may send before it is ended."""
 
 
+def _bounded(context: zmq.Context) -> zmq.Context:
+    context.setsockopt(zmq.SNDTIMEO, 1000 * _SEND_SECONDS)
+    context.setsockopt(zmq.MAXMSGSIZE, _MESSAGE_LIMIT)
+    return context
+
+
 class _Client(AsyncKernelClient):
     """Opens the two channels that are read, and no others that a kernel could fill."""
 
     def _context_default(self) -> zmq.asyncio.Context:
-        context = super()._context_default()
-        context.setsockopt(zmq.MAXMSGSIZE, _MESSAGE_LIMIT)
-        return context
+        return _bounded(super()._context_default())
 
     def start_channels(self, *_: Any, **__: Any) -> None:
         """Start the channels."""
@@ -106,8 +114,6 @@ class Session(Execute):
     def __init__(self, settings: Execute) -> None:
         shared = {name: getattr(settings, name) for name in Execute.class_trait_names(config=True)}
         super().__init__(parent=settings, **shared)
-        # A process that is to end gets no time to do anything else.
-        self.shutdown_kernel = "immediate"
         self.iopub_timeout = _OUTPUT_SECONDS
         self._sent = 0
         self._folder: tempfile.TemporaryDirectory | None = None
@@ -151,6 +157,7 @@ class Session(Execute):
         """A manager that knows the course's sandboxed kernel, and for no other than that."""
         manager = super().create_kernel_manager()
         manager.client_factory = _Client
+        _bounded(manager.context)
         known = KernelSpecManager()
         known.kernel_dirs.insert(0, str(_KERNELS))
         manager.kernel_spec_manager = known
@@ -176,6 +183,10 @@ class Session(Execute):
     def end(self) -> None:
         """End the kernel, and remove what it left."""
         if self.km is not None:
+            # Dead before it is shut down: that would interrupt it first, and it may not listen.
+            self._kill("it is over")
+            if self.km.has_kernel:
+                self.km.provisioner.process.wait(_START_SECONDS)
             self._cleanup_kernel()
             self.km = None
         if self._scratch:
@@ -193,9 +204,10 @@ class Session(Execute):
             provisioner.end(reason)
         elif provisioner and provisioner.process:
             provisioner.ended_because = reason
-            kernel = psutil.Process(provisioner.process.pid)
-            for process in (*kernel.children(recursive=True), kernel):
-                process.kill()
+            with suppress(psutil.NoSuchProcess):
+                kernel = psutil.Process(provisioner.process.pid)
+                for process in (*kernel.children(recursive=True), kernel):
+                    process.kill()
 
     def copy_in(self, folders: Iterable[Path]) -> None:
         """Put the files that lie beside a notebook where it runs."""
