@@ -109,7 +109,7 @@ class Judge:
         return said
 
     def _receive(self, seconds: float) -> object:
-        if not self._worker.poll(max(0, seconds)):
+        if seconds <= 0 or not self._worker.poll(seconds):
             raise TimeoutError
         return self._worker.recv()
 

@@ -17,7 +17,7 @@ from autograder.exercise import Exercise
 from autograder.exercises import all_exercises
 from autograder.grading import notice
 from autograder.grading.bounded import shared_judge
-from autograder.grading.kinds import KINDS, kind_of
+from autograder.grading.kinds import KINDS
 from autograder.grading.processes import Processes
 from autograder.grading.sandbox import find_bubblewrap
 from autograder.grading.session import Session
@@ -82,14 +82,14 @@ class ExecuteAndJudge(Execute):
         cells = [c.source for c in nb.cells if c.cell_type == "code" and not is_grade(c)]
         seconds = {}
         try:
-            for kind in KINDS.values():
-                if kind.after_cells:
+            for kind, way in KINDS.items():
+                if way.after_cells:
                     processes.with_cells()
                 for cell, exercise in _tests(nb):
-                    if kind_of(exercise) is not kind:
+                    if exercise.kind != kind:
                         continue
                     start = time.monotonic()
-                    ask = partial(kind.ask, processes, exercise)
+                    ask = partial(way.ask, processes, exercise)
                     report = judge.decide(exercise, seed, cells, ask, self.judge_seconds)
                     seconds[exercise.name] = round(time.monotonic() - start, 3)
                     cell.execution_count = None

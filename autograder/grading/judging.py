@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from functools import partial
 from multiprocessing.connection import Connection
 
-from autograder.exercise import AnswerError, Exercise, Inputs, Raised
+from autograder.exercise import AnswerError, Case, Exercise, Raised
 from autograder.exercises import all_exercises
-from autograder.grading.kinds import kind_of
+from autograder.grading.kinds import KINDS
 from autograder.grading.verdict import NoAnswerError, Returned, decide, no_answer
 from autograder.report import Report
 from autograder.transfer import MalformedError, pack_cases, unpack_answers
@@ -39,7 +39,7 @@ def _serve(grader: Connection) -> None:
 
 def _report(grader: Connection, exercise: Exercise, seed: int, cells: Sequence[str]) -> Report:
     try:
-        ask = partial(_ask, grader, kind_of(exercise).code(exercise, cells))
+        ask = partial(_ask, grader, KINDS[exercise.kind].code(exercise, cells))
     except (AnswerError, NotImplementedError) as error:
         ask = partial(_all_raise, Raised(type(error).__name__, str(error)))
     try:
@@ -48,7 +48,7 @@ def _report(grader: Connection, exercise: Exercise, seed: int, cells: Sequence[s
         return no_answer(exercise, str(error))
 
 
-def _ask(grader: Connection, code: str, cases: dict[str, Inputs]) -> Returned:
+def _ask(grader: Connection, code: str, cases: dict[str, Case]) -> Returned:
     grader.send((code, pack_cases(cases)))
     answered = grader.recv()
     if isinstance(answered, NoAnswerError):
@@ -60,7 +60,7 @@ def _ask(grader: Connection, code: str, cases: dict[str, Inputs]) -> Returned:
     return Returned(answers, printed, answered.cpu_seconds, answered.seconds)
 
 
-def _all_raise(raised: Raised, cases: dict[str, Inputs]) -> Returned:
+def _all_raise(raised: Raised, cases: dict[str, Case]) -> Returned:
     return Returned(dict.fromkeys(cases, raised), "", cpu_seconds=0.0, seconds=0.0)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from autograder.exercise import Exercise
+from autograder.exercise import Exercise, Kind
 from autograder.kernel_source import kernel_source
 
 if TYPE_CHECKING:
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from autograder.grading.processes import Processes
 
 
-class Kind(Protocol):
-    """One kind. after_cells: whether it is asked when the notebook's cells have run, or before."""
+class Way(Protocol):
+    """How one kind is asked. after_cells: when the notebook's cells have run, or before."""
 
     after_cells: bool
 
@@ -60,10 +60,5 @@ class Function:
         return processes.with_cells().ask(exercise.name, "globals()", cases)
 
 
-KINDS: dict[str, Kind] = {"kernel": Kernel(), "function": Function()}
+KINDS: dict[Kind, Way] = {"kernel": Kernel(), "function": Function()}
 """In the order in which they are asked: first those that want a process without cells."""
-
-
-def kind_of(exercise: Exercise) -> Kind:
-    """How the student's code of an exercise is found and asked."""
-    return KINDS["kernel" if exercise.in_triton else "function"]
