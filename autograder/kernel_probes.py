@@ -33,7 +33,11 @@ def triton_kernel(function: Any) -> Any:
             f"the kernel is a {type(function).__name__}, which Triton does not launch: keep "
             "@triton.jit above it"
         )
-    kernel_source(kernel_texts(function), function.fn.__name__)
+    try:
+        texts = kernel_texts(function)
+    except OSError:
+        raise AnswerError("its text cannot be read: take %%time away from its cell") from None
+    kernel_source(texts, function.fn.__name__)
     return function
 
 

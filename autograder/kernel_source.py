@@ -35,27 +35,58 @@ def kernel_source(texts: Sequence[str], name: str) -> str:
     student reads, if there is none, or if it uses anything but Triton.
     """
     defined: dict[str, tuple[ast.FunctionDef, str]] = {}
-    for text in texts:
+    for text in map(_as_python, texts):
         for node in _statements(text):
             if isinstance(node, ast.FunctionDef):
                 defined[node.name] = node, text
+            elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Name):
+                # The same kernel under another name.
+                names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+                if node.value.id in defined:
+                    defined |= dict.fromkeys(names, defined[node.value.id])
     if name not in defined:
-        raise AnswerError(f"there is no kernel {name}: is its cell there, and is it complete?")
+        raise AnswerError(
+            f"there is no kernel {name}: is its cell there, and is it complete? %%time "
+            "and its like hide what is below them"
+        )
     wanted, sources = [name], []
     for each in wanted:
         function, text = defined[each]
         called = _look_through(function, set(defined))
         wanted += [other for other in called if other not in wanted]
+        if function.name != each:
+            sources.append(f"{each} = {function.name}")
         start = function.decorator_list[0].lineno - 1
         sources.append("\n".join(text.splitlines()[start : function.end_lineno]))
     return "\n\n\n".join([HEADER, *reversed(sources)]) + "\n"
+
+
+def _as_python(text: str) -> str:
+    """The text of a cell as IPython runs it: magics are calls."""
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    try:
+        text = TransformerManager().transform_cell(text)
+    except (SyntaxError, ValueError, RecursionError, RuntimeError):
+        return text
+    match _statements(text):
+        case [
+            ast.Expr(
+                ast.Call(
+                    ast.Attribute(attr="run_cell_magic"),
+                    [ast.Constant("capture"), _, ast.Constant(str(cell))],
+                )
+            )
+        ]:
+            return _as_python(cell)
+    return text
 
 
 def _statements(text: str) -> list[ast.stmt]:
     try:
         return ast.parse(text).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return []  # not Python, or a line of IPython's own
+        return []  # not Python
 
 
 def _look_through(function: ast.FunctionDef, kernels: set[str]) -> list[str]:

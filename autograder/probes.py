@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -139,6 +140,13 @@ def default_settings() -> Iterator[None]:
         torch.set_default_device(None if device.type == "cpu" else device)
 
 
+def _as_written() -> contextlib.AbstractContextManager:
+    """Run what `torch.compile` made as it was written: compiling takes longer than all cases."""
+    if "torch._dynamo" not in sys.modules:
+        return contextlib.nullcontext()
+    return torch.compiler.set_stance("force_eager")
+
+
 def run_probe(
     exercise: Exercise, function: Callable, cases: dict[str, Case]
 ) -> tuple[dict[str, Answer | Raised], str]:
@@ -153,6 +161,7 @@ def run_probe(
     with (
         default_settings(),
         one_thread(),
+        _as_written(),
         torch.random.fork_rng(devices=[]),
         warnings.catch_warnings(),
         contextlib.redirect_stdout(printed),

@@ -5,12 +5,17 @@ In the order in which a submission meets them:
     exchange.py      collects plain files, and no links
     submission.py    reads the file; what is no notebook is graded as the untouched release
     originals.py     takes the student's answers, and every other graded cell from the gradebook
-    execute.py       runs it in the sandbox, and asks its functions for answers
-    verdict.py       decides what an exercise earns, outside the student's process
+    execute.py       goes through the notebook, has its exercises judged, writes the reports
     disarm.py        takes out what could act in the browser of whoever reads it
 
 and what execute.py needs:
 
+    kinds.py         where the code of an exercise is found, and in which process it is asked
+    processes.py     the processes in which a submission runs, one at a time
+    session.py       one of them: a kernel that runs cells and answers; a clock ends it
+    bounded.py       the judge in a process of its own, which ends when it takes too much
+    judging.py       what runs there
+    verdict.py       decides what an exercise earns, outside the student's process
     provisioner.py   starts a kernel in the sandbox, for jupyter_client
     sandbox.py       shuts it in: bubblewrap's arguments, and whether it can here
     shown.py         what of this project and of Python is seen in it

@@ -191,3 +191,17 @@ def test_a_setting_that_a_cell_left_behind_costs_nothing(setting, value, before)
     finally:
         setting(before)
     assert report.points == report.max_points
+
+
+def test_a_compiled_function_is_checked_as_it_was_written_and_never_compiled():
+    compiled = []
+
+    def backend(graph, inputs):
+        compiled.append(graph)
+        return graph.forward
+
+    function = torch.compile(right.elu_feature_map, backend=backend)
+    assert complaints("elu_feature_map", function) == []
+    assert compiled == []
+    function(torch.zeros(3))
+    assert len(compiled) == 1

@@ -31,6 +31,30 @@ def test_the_last_definition_counts():
     assert "2 *" in kernel_source([earlier, "x = 1", SOUND, "%matplotlib inline"], "doubled")
 
 
+MAGICS = {
+    "a line magic": f"%matplotlib inline\n{SOUND}",
+    "a command": f"!true\nfiles = !ls\n{SOUND}",
+    "a question": f"tl.load?\n{SOUND}",
+    "a cell whose output is captured": f"%%capture shown\n!true\n{SOUND}",
+    "prompts": ">>> " + "\n... ".join(SOUND.splitlines()),
+}
+
+
+@pytest.mark.parametrize("text", MAGICS.values(), ids=MAGICS)
+def test_a_cell_is_read_as_ipython_runs_it(text):
+    assert kernel_source([text], "doubled") == f"{HEADER}\n\n\n{SOUND}"
+
+
+def test_what_is_below_a_magic_that_hides_it_is_told():
+    with pytest.raises(AnswerError, match="%%time"):
+        kernel_source([f"%%time\n{SOUND}"], "doubled")
+
+
+def test_a_kernel_counts_under_a_second_name():
+    source = kernel_source([SOUND.replace("doubled", "mine"), "doubled = mine"], "doubled")
+    assert source.index("def mine") < source.index("doubled = mine")
+
+
 def test_a_kernel_brings_the_kernels_that_it_calls():
     helper = "@triton.jit\ndef twice(x):\n    return 2 * x\n"
     caller = kernel("tl.store(x_ptr, twice(tl.load(x_ptr)))")

@@ -5,6 +5,7 @@
     searches.py     look for answers that somebody has, or should have
     answers.py      put something else in the place of the answers
     messages.py     send the grader other messages than a kernel would
+    floods.py       send messages without end
     bombs.py        use up time, memory, processes, disk and output
     escapes.py      reach for the machine, the network, and other people's work
     notebooks.py    edit the cells that are graded, or hand in what is no notebook

@@ -9,9 +9,11 @@ from importlib import import_module
 
 import nbformat
 import pytest
+from nbformat.v4 import new_code_cell
 from nbgrader.api import Gradebook
 
 from autograder.classroom import Classroom
+from autograder.grading import session
 from autograder.grading.plain_files import was_no_file
 from autograder.grading.submission import UnreadableError, read_notebook
 from tests import needs
@@ -21,11 +23,13 @@ from tests.hostile.corpus import (
     EXERCISES,
     HONEST,
     NOTEBOOK,
+    NOTHING,
     SOLVED,
     SUBMISSIONS,
     WON,
     write_notebook,
 )
+from tests.hostile.floods import FLOODS
 from tests.hostile.killed import grade_until, ungraded_class
 from tests.hostile.small_class import (
     copy_of,
@@ -160,6 +164,23 @@ def test_students_who_try_to_stop_the_class_do_not(tmp_path):
     assert {name: zoe[f"check_{name}"].points for name in EXERCISES} == HONEST
     released = (classroom.folder / "exchange").rglob("feedback/*.html")
     assert classroom.feedback_page("zoe").read_bytes() in [page.read_bytes() for page in released]
+
+
+@in_group("hostile-c")
+def test_a_flood_of_messages_ends_by_the_clock_and_the_next_is_graded(tmp_path, monkeypatch):
+    monkeypatch.setattr(session, "_OUTPUT_SECONDS", 1)
+    monkeypatch.setattr(session, "_GRACE_SECONDS", 3)
+    classroom = small_class(tmp_path / "class")
+    for name, text in FLOODS.items():
+        stoppers.hand_in_cell(classroom, name, new_code_cell(text))
+    hand_in(classroom, "zoe")
+    classroom.collect()
+    classroom.autograde(*LIMITS)
+    points = {
+        student: {name: own[f"check_{name}"].points for name in EXERCISES}
+        for student, own in classroom.grades().items()
+    }
+    assert points == {"zoe": HONEST} | dict.fromkeys(FLOODS, NOTHING)
 
 
 @in_group("hostile-c")

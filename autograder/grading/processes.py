@@ -1,0 +1,84 @@
+"""The processes in which a submission runs: one at a time, each in a sandbox of its own."""
+
+import time
+from collections.abc import Callable
+
+from nbformat import NotebookNode
+from nbformat.v4 import new_output
+from nbgrader.utils import is_grade
+
+from autograder.grading.session import Session, sound
+
+
+class Processes:
+    """Runs the cells of a notebook; where one takes its process down, a new one runs the others.
+
+    start: starts a session. seconds: what starting and running cells may take together.
+    """
+
+    def __init__(
+        self, notebook: NotebookNode, start: Callable[[], Session], seconds: float
+    ) -> None:
+        self.notebook = notebook
+        self.start_seconds = self.cell_seconds = 0.0
+        self._new, self._seconds = start, seconds
+        self._session: Session | None = None
+        self._have_run = False
+        self._skipped: set[int] = set()
+
+    def without_cells(self) -> Session:
+        """A session in which none of the student's cells has run."""
+        if self._session is None or self._session.ended or self._have_run:
+            self._start()
+        return self._session
+
+    def with_cells(self) -> Session:
+        """A session in which the student's cells have run, but those that ended another."""
+        if self._session is None or self._session.ended or not self._have_run:
+            self._start()
+            while not self._run_cells():
+                self._start()
+            self._have_run = True
+        return self._session
+
+    def end(self) -> None:
+        """End the session, if there is one."""
+        if self._session is not None:
+            self._session.end()
+            self._session, self._have_run = None, False
+
+    def _start(self) -> None:
+        self.end()
+        start = time.monotonic()
+        self._session = self._new()
+        self.start_seconds += time.monotonic() - start
+
+    def _run_cells(self) -> bool:
+        """Run all cells for which there is time; whether the session has survived them."""
+        for index, cell in enumerate(self.notebook.cells):
+            left = self._seconds - self.start_seconds - self.cell_seconds
+            if index in self._skipped or is_grade(cell) or left < 1:
+                continue
+            start = time.monotonic()
+            try:
+                self._session.run(self.notebook, index, left)
+            except Exception as error:
+                # A student's process can send anything, and nbclient raises what comes of it.
+                self._skip(index, error)
+                return False
+            finally:
+                self.cell_seconds += time.monotonic() - start
+        for cell in self.notebook.cells:
+            if cell.cell_type == "code":
+                cell.outputs = [sound(output) for output in cell.outputs]
+                if not isinstance(cell.execution_count, int):
+                    cell.execution_count = None
+        return True
+
+    def _skip(self, index: int, error: Exception) -> None:
+        name, why = type(error).__name__, self._session.why
+        self._session.log.warning("Cell %d took its kernel down: %s", index, name)
+        output = new_output("error", ename=name, evalue=why, traceback=[f"{name}: {why}"])
+        self.notebook.cells[index].outputs = [output]
+        # It may have spoilt the process in which a later cell was last run.
+        self._skipped = {earlier for earlier in self._skipped if earlier < index} | {index}
