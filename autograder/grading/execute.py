@@ -22,10 +22,12 @@ from nbgrader.preprocessors import Execute
 from nbgrader.utils import is_grade, is_solution
 from traitlets import Bool, Integer
 
+from autograder.cell_ids import check_id, exercise_of
 from autograder.exercise import AnswerError, Case, Exercise, Raised
 from autograder.exercises import all_exercises
-from autograder.grading import notice
+from autograder.grading import OUTPUT_BYTES, notice
 from autograder.grading.provisioner import SandboxProvisioner
+from autograder.grading.restore import grade_id
 from autograder.grading.run_folder import run_folder
 from autograder.grading.sandbox import EXCHANGE, SCRATCH, WORK, SandboxError, find_bubblewrap
 from autograder.grading.scratch import Scratch, ScratchError
@@ -65,7 +67,7 @@ class ExecuteAndJudge(Execute):
     notebook_seconds = Integer(
         300, help="Seconds that starting and running the cells of a notebook may take together."
     ).tag(config=True)
-    output_bytes = Integer(20_000_000, help="Bytes that a notebook may show and print.").tag(
+    output_bytes = Integer(OUTPUT_BYTES, help="Bytes that a notebook may show and print.").tag(
         config=True
     )
     answer_bytes = Integer(64_000_000, help="Bytes that the answers of one exercise may have.").tag(
@@ -222,13 +224,21 @@ class ExecuteAndJudge(Execute):
     ) -> tuple[NotebookNode, Resources]:
         """Run one cell, unless it is a test cell, is finished, or there is no time left."""
         left = self.notebook_seconds - self._start_seconds - self._cell_seconds
-        if index in self._finished or is_grade(cell) or left < 1:
+        if index in self._finished or left < 1:
             return cell, resources
+        shown = cell
+        if is_grade(cell):
+            if cell.cell_type != "code" or is_solution(cell):
+                return cell, resources
+            # What its functions are here may be what the student was told of by the check.
+            cell = new_code_cell(_call("remember", exercise_of(cell.metadata.nbgrader.grade_id)))
         self._seconds = int(min(self.timeout or left, left))
         self._running = index
         start = time.monotonic()
         try:
-            return super().preprocess_cell(cell, resources, index)
+            super().preprocess_cell(cell, resources, index)
+            self.nb.cells[index] = shown
+            return shown, resources
         finally:
             self._cell_seconds += time.monotonic() - start
 
@@ -261,11 +271,11 @@ class ExecuteAndJudge(Execute):
         for cell in nb.cells:
             if cell.cell_type != "code" or not is_grade(cell) or is_solution(cell):
                 continue
-            name = cell.metadata.nbgrader.grade_id.removeprefix("check_")
+            name = exercise_of(cell.metadata.nbgrader.grade_id)
             if name not in all_exercises():
                 raise ValueError(
-                    f"The test cell check_{name} belongs to no exercise in autograder/exercises. "
-                    "Only those can be judged; let a person grade other cells."
+                    f"The test cell {check_id(name)} belongs to no exercise in "
+                    "autograder/exercises. Only those can be judged; let a person grade others."
                 )
             exercise = all_exercises()[name]
             if (exercise.kind == "kernel") == in_triton:
@@ -276,11 +286,19 @@ class ExecuteAndJudge(Execute):
                 cell.outputs = [new_output("execute_result", report._repr_mimebundle_())]
 
     def _judge(self, exercise: Exercise) -> Report:
+        """The better report: on what the notebook ends with, and on what there was at the check."""
         # The functions' process may send messages about cells that have been run: to a copy.
         nb, self.nb = self.nb, deepcopy(self.nb)
         ask = self._ask_the_kernel if exercise.kind == "kernel" else self._ask_the_notebook
         try:
-            return decide(exercise, self._seed(), lambda cases: ask(exercise, cases))
+            report = decide(exercise, self._seed(), lambda cases: ask(exercise, cases))
+            if report.points == report.max_points:
+                return report
+            try:
+                then = decide(exercise, self._seed(), lambda cases: ask(exercise, cases, True))
+            except NoAnswerError:
+                return report
+            return max(report, then, key=lambda report: report.points)
         except NoAnswerError as error:
             return no_answer(exercise, str(error))
         finally:
@@ -292,15 +310,27 @@ class ExecuteAndJudge(Execute):
             self._drawn = secrets.randbits(62) if self.seed is None else self.seed
         return self._drawn
 
-    def _ask_the_notebook(self, exercise: Exercise, cases: dict[str, Case]) -> Returned:
+    def _ask_the_notebook(
+        self, exercise: Exercise, cases: dict[str, Case], as_checked: bool = False
+    ) -> Returned:
         if self.km is None:
             self._begin()
-        return self._ask(exercise, "globals()", cases)
+        namespace = _call("as_checked", exercise.name) if as_checked else "globals()"
+        return self._ask(exercise, namespace, cases)
 
-    def _ask_the_kernel(self, exercise: Exercise, cases: dict[str, Case]) -> Returned:
-        cells = [c for c in self.nb.cells if c.cell_type == "code" and not is_grade(c)]
+    def _ask_the_kernel(
+        self, exercise: Exercise, cases: dict[str, Case], as_checked: bool = False
+    ) -> Returned:
+        check = check_id(exercise.name)
+        place = next(i for i, cell in enumerate(self.nb.cells) if grade_id(cell) == check)
+        above, below = (
+            [c.source for c in cells if c.cell_type == "code" and not is_grade(c)]
+            for cells in (self.nb.cells[:place], self.nb.cells[place:])
+        )
+        if as_checked and not any(f"def {exercise.name}(" in text for text in below):
+            raise NoAnswerError("It is not defined again after its check.")
         try:
-            source = kernel_source([cell.source for cell in cells], exercise.name)
+            source = kernel_source(above if as_checked else above + below, exercise.name)
         except (AnswerError, NotImplementedError) as error:
             raised = Raised(type(error).__name__, str(error))
             return Returned(dict.fromkeys(cases, raised), "", cpu_seconds=0.0, seconds=0.0)
@@ -352,6 +382,11 @@ class ExecuteAndJudge(Execute):
         # Its message is not shown: it may be about a secret input.
         known = next((name for name in raised if hasattr(builtins, str(name))), "")
         return f"Your function gave no answer ({known or error})."
+
+
+def _call(function: str, exercise: str) -> str:
+    """An expression that calls a function of autograder.respond on what the notebook defines."""
+    return f"__import__('autograder.respond').respond.{function}({exercise!r}, globals())"
 
 
 def _sound(output: NotebookNode) -> NotebookNode:
