@@ -32,6 +32,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
 from autograder.answers import RECORDED, record, unpack_record
+from autograder.cell_ids import check_id
 from autograder.exercises import NOTEBOOKS, exercises_of
 from autograder.extract import ExtractError, exercise_source, function_source
 from autograder.progress import CourseMap
@@ -136,7 +137,7 @@ def _fill(cell: NotebookNode, mark: _Mark, topic: str, exercises: dict) -> None:
             raise ValueError(f"the exercise {name!r} has no points")
         cell.source = f"check({name})"
         cell.metadata = _nbgrader(
-            f"check_{name}", "code", exercises[name].points, grade=True, locked=True
+            check_id(name), "code", exercises[name].points, grade=True, locked=True
         )
     elif kind == "spec":
         cell.source = function_source(_specifications_with(topic, name), name)

@@ -26,15 +26,25 @@ def build(
 
 
 @app.command()
-def check(notebook: Annotated[Path, typer.Argument(help="A notebook, solved or not.")]) -> None:
-    """Run a notebook and print its exercises and points."""
+def check(
+    notebook: Annotated[Path, typer.Argument(help="A notebook, solved or not.")],
+    require_full: Annotated[
+        bool, typer.Option("--require-full", help="Exit with 1 unless all points are earned.")
+    ] = False,
+) -> None:
+    """Run a notebook and print its exercises and points.
+
+    The exit code is 0 if it could be run, whatever it earned.
+    """
     from autograder.run_notebook import NotebookError, run_and_report
 
     try:
-        run_and_report(notebook)
+        full = run_and_report(notebook)
     except NotebookError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
+    if require_full and not full:
+        raise typer.Exit(1)
 
 
 @app.command()

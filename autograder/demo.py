@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from autograder.build import COURSE, source_notebook
+from autograder.cell_ids import check_id, exercise_of
 from autograder.classroom import Classroom, Grade
 from autograder.example_submissions import (
     a_mistake_in_each,
@@ -39,7 +40,7 @@ def example_class(release: NotebookNode, source: NotebookNode) -> dict[str, tupl
     }
     everything = nbformat.writes(with_answers(release, solutions | written))
     half = with_answers(release, {name: solutions[name] for name in names[: len(names) // 2]})
-    half.cells.remove(cell_of(half, f"check_{names[0]}"))
+    half.cells.remove(cell_of(half, check_id(names[0])))
     wrong = {name: mistake_source(mistake) for name, mistake in mistakes.items()}
     return {
         "ada": ("solved everything", everything),
@@ -136,5 +137,5 @@ def _table(grades: dict[str, dict[str, Grade]]) -> Table:
             "to read" if own[name].needs_manual_grade else f"{own[name].points:g}"
             for own in grades.values()
         ]
-        table.add_row(name.removeprefix("check_"), f"{grade.max_points:g}", *row)
+        table.add_row(exercise_of(name), f"{grade.max_points:g}", *row)
     return table

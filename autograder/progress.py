@@ -7,7 +7,7 @@ reader's folder holds, nothing raises: a notebook that is missing or damaged is 
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
@@ -18,6 +18,8 @@ from urllib.parse import quote
 from rich.console import Console
 from rich.table import Table
 
+from autograder.cell_ids import exercise_of
+from autograder.checked import kept_reports
 from autograder.report import MIMETYPE, fingerprint
 
 # What the course teaches, whether it is written yet or not: folder, title, in one sentence.
@@ -164,7 +166,7 @@ def _read(folder: Path, name: str, title: str, teaches: str) -> Progress:
             teaches,
             "here",
             _first(r"^\*\*Time\*\* (.+?)\.(?:\s|$)", text),
-            tuple(_exercises(cells)),
+            tuple(_exercises(cells, kept_reports(path))),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return Progress(name, title, teaches, "damaged")
@@ -181,7 +183,10 @@ def _first(pattern: str, text: str) -> str:
     return found[1].strip() if found else ""
 
 
-def _exercises(cells: Sequence[tuple[str, str, dict]]) -> Iterator[Exercise]:
+def _exercises(
+    cells: Sequence[tuple[str, str, dict]], kept: Mapping[str, dict]
+) -> Iterator[Exercise]:
+    # kept: what a check in the terminal found. It counts where the notebook holds no such report.
     codes = {fingerprint(source) for kind, source, _ in cells if kind == "code"}
     place = ""
     for kind, source, cell in cells:
@@ -189,8 +194,11 @@ def _exercises(cells: Sequence[tuple[str, str, dict]]) -> Iterator[Exercise]:
             place = cell.get("id", "")
         graded = cell["metadata"].get("nbgrader", {})
         if kind == "code" and graded.get("grade"):
-            name = graded["grade_id"].removeprefix("check_")
+            name = exercise_of(graded["grade_id"])
             report = _report(cell["outputs"])
+            if not report or report.get("checked") not in codes:
+                in_terminal = kept.get(name, {})
+                report = in_terminal if in_terminal.get("checked") in codes else report
             changed = bool(report and report.get("checked")) and report["checked"] not in codes
             earned = _number(report["points"]) if report and not changed else None
             yield Exercise(name, _number(graded["points"]), earned, place, changed)

@@ -2,6 +2,7 @@
 
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 from autograder.exercise import AnswerError, Raised
@@ -19,6 +20,41 @@ def respond(name: str, namespace: dict[str, Any], cases_file: str, answers_file:
         text = f"there is no function {name}: is its cell there, and does it run without an error?"
         answers, printed = dict.fromkeys(cases, Raised(AnswerError.__name__, text)), ""
     Path(answers_file).write_bytes(pack_answers(answers, printed))
+
+
+_AT_CHECKS: dict[str, dict[str, Any]] = {}
+
+
+def remember(name: str, namespace: dict[str, Any]) -> None:
+    """Keep what is defined where an exercise is checked: a later cell may define it anew."""
+    _AT_CHECKS[name] = dict(namespace)
+
+
+def as_checked(name: str, namespace: dict[str, Any]) -> dict[str, Any]:
+    """The namespace as it was at the check of an exercise. Raises LookupError if it is the same.
+
+    Functions of the notebook are given back such that they call each other as they did then.
+    """
+    kept = dict(_AT_CHECKS.get(name, {}))
+    functions = {k: v for k, v in kept.items() if callable(v)}
+    if all(namespace.get(key) is function for key, function in functions.items()):
+        raise LookupError("nothing was defined anew")
+    for key, function in functions.items():
+        if isinstance(function, FunctionType) and function.__globals__ is namespace:
+            then = FunctionType(
+                function.__code__, kept, key, function.__defaults__, function.__closure__
+            )
+            then.__kwdefaults__ = function.__kwdefaults__
+            kept[key] = then
+    return kept
+
+
+def call(function: str, *arguments: str) -> str:
+    """An expression that calls a function of this module, in a process that has imported nothing.
+
+    arguments: expressions.
+    """
+    return f"__import__('autograder.respond').respond.{function}({', '.join(arguments)})"
 
 
 def kernels_in(path: str) -> dict[str, Any]:

@@ -1,18 +1,30 @@
 """`autograder check`: run a notebook from top to bottom and print its exercises and points."""
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from autograder.cell_ids import check_id, exercise_of
+from autograder.checked import keep_reports
+from autograder.exercises import NOTEBOOKS, exercises_of
+from autograder.grading import OUTPUT_BYTES, is_notice, text_of_notice
+from autograder.grading.reading import UnreadableError, read_notebook
+from autograder.grading.restore import Originals, grade_id, restore
 from autograder.report import MIMETYPE
 
 _SECONDS_PER_CELL = 300
+_CHECK = re.compile(r"\s*check\((\w+)\)\s*")
+_NOT_DEFINED = re.compile(r"name '(\w+)' is not defined")
+_FILE_OF_A_CELL = re.compile(r"\(\S+\.py, (line \d+)\)")
 
 
 class NotebookError(Exception):
@@ -20,25 +32,53 @@ class NotebookError(Exception):
 
 
 def _read(path: Path) -> NotebookNode:
+    """The notebook with the course's own checks in it, as it is graded."""
     try:
-        notebook = nbformat.read(path, as_version=4)
-        nbformat.validate(notebook)
+        with path.open("rb") as file:
+            notebook = read_notebook(file)
     except FileNotFoundError:
         raise NotebookError(f"{path} does not exist") from None
-    except (OSError, ValueError, nbformat.ValidationError, AttributeError) as error:
-        reason = str(error).splitlines()[0][:200]
+    except (OSError, UnreadableError) as error:
         raise NotebookError(
-            f"{path} is not a notebook that can be read ({reason}). "
+            f"{path} is not a notebook that can be read: {error}. "
             "Open it in JupyterLab and save it again, or start from the released one."
         ) from None
+    notebook.cells = restore(notebook.cells, _checks_of(_topic_of(path, notebook)))
     return notebook
+
+
+def _topic_of(path: Path, notebook: NotebookNode) -> str:
+    """The topic whose checks the notebook has, or whose name, if it has none."""
+    names = {exercise_of(grade_id(cell) or "") for cell in notebook.cells}
+    names |= {m[1] for cell in notebook.cells if (m := _CHECK.fullmatch(cell.source))}
+    found = {topic: len(names & set(exercises_of(topic))) for topic in NOTEBOOKS}
+    named = [topic for topic, name in NOTEBOOKS.items() if path.stem.startswith(name)]
+    best = max(found, key=lambda topic: found[topic])
+    if not found[best] and not named:
+        raise NotebookError(
+            f"{path} is no notebook of the course: it has no check, and none of their names"
+        )
+    return best if found[best] else named[0]
+
+
+def _checks_of(topic: str) -> Originals:
+    """The cells of a topic's checks, as nbgrader knows them."""
+    checks = {}
+    for name, exercise in exercises_of(topic).items():
+        cell = new_code_cell(f"check({name})")
+        marks = {"grade": True, "locked": True, "solution": False, "task": False}
+        marks |= {"grade_id": check_id(name), "points": exercise.points}
+        cell.metadata.nbgrader = marks
+        checks[check_id(name)] = cell
+    return checks
 
 
 def run_notebook(path: Path, console: Console) -> NotebookNode:
     """Run all cells in a fresh kernel, in the notebook's folder, with a progress bar.
 
-    A cell that raises does not stop the others. Raises NotebookError if the file cannot be read
-    or the kernel dies.
+    The checks are the course's own, one for each exercise: what grading would put back is put
+    back here. A cell that raises does not stop the others. Raises NotebookError if the file
+    cannot be read or the kernel dies.
     """
     notebook = _read(path)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
@@ -66,31 +106,45 @@ def run_notebook(path: Path, console: Console) -> NotebookNode:
     return notebook
 
 
-def reports(notebook: NotebookNode) -> list[dict]:
+def reports(notebook: NotebookNode) -> list[dict[str, Any]]:
     """One entry a graded cell, in order: exercise, points, max_points, and what went wrong."""
     found = []
     for cell in notebook.cells:
-        graded = cell.metadata.get("nbgrader", {})
-        if not graded.get("grade") or cell.cell_type != "code":
+        if "nbgrader" not in cell.metadata:
             continue
-        results = [
-            o.data[MIMETYPE] for o in cell.get("outputs", []) if MIMETYPE in o.get("data", {})
-        ]
-        errors = [
-            f"{o.ename}: {o.evalue}" for o in cell.get("outputs", []) if o.output_type == "error"
-        ]
-        name = graded["grade_id"].removeprefix("check_")
+        results = [o.data[MIMETYPE] for o in cell.outputs if MIMETYPE in o.get("data", {})]
+        marks = cell.metadata.nbgrader
         if results:
             found.append(results[-1])
         else:
-            note = errors[-1] if errors else "the check printed no report"
-            found.append(
-                {"exercise": name, "points": 0, "max_points": graded["points"], "note": note}
-            )
+            note = next(_causes(cell, notebook), "the check printed no report")
+            name = exercise_of(marks.grade_id)
+            found.append({"exercise": name, "points": 0, "max_points": marks.points, "note": note})
     return found
 
 
-def _remark(result: dict) -> str:
+def _causes(check: NotebookNode, notebook: NotebookNode) -> Iterator[str]:
+    """Why a check raised: of a name that is not there, why the cell that should define it did."""
+    for error in _errors_of(check):
+        missing = _NOT_DEFINED.search(error.evalue)
+        if missing:
+            defines = re.compile(rf"(\b(def|class|import|as)\s+|^\s*){missing[1]}\b", re.MULTILINE)
+            for cell in notebook.cells:
+                if cell is not check and defines.search(cell.source):
+                    yield from (f"its cell raised {_told(cause)}" for cause in _errors_of(cell))
+        yield _told(error)
+
+
+def _errors_of(cell: NotebookNode) -> list[NotebookNode]:
+    return [o for o in cell.get("outputs", []) if o.output_type == "error"]
+
+
+def _told(error: NotebookNode) -> str:
+    said = _FILE_OF_A_CELL.sub(r"(\1)", error.evalue)
+    return f"{error.ename}: {said}"
+
+
+def _remark(result: dict[str, Any]) -> str:
     if result.get("note"):
         return result["note"]
     if result.get("mistake"):
@@ -98,10 +152,12 @@ def _remark(result: dict) -> str:
     return next((line["complaint"] for line in result["lines"] if line["complaint"]), "")
 
 
-def run_and_report(path: Path) -> None:
-    """Run a notebook and print a table of its exercises and points."""
+def run_and_report(path: Path) -> bool:
+    """Run a notebook, print its exercises and points, and say whether all points were earned."""
     console = Console()
-    results = reports(run_notebook(path, console))
+    notebook = run_notebook(path, console)
+    results = reports(notebook)
+    keep_reports(path, results)
     table = Table(title=path.name)
     table.add_column("exercise", no_wrap=True)
     table.add_column("points", justify="right", no_wrap=True)
@@ -113,3 +169,19 @@ def run_and_report(path: Path) -> None:
     earned, most = (sum(r[key] for r in results) for key in ("points", "max_points"))
     table.add_row("total", f"{earned:g}/{most:g}", "written answers are graded by a person")
     console.print(table)
+    for line in warnings_on(notebook):
+        console.print(line)
+    return earned == most
+
+
+def warnings_on(notebook: NotebookNode) -> Iterator[str]:
+    """What grading would do to a notebook that has been run, a line each."""
+    for cell in notebook.cells:
+        if is_notice(cell):
+            yield text_of_notice(cell)
+    shown = sum(len(str(output)) for cell in notebook.cells for output in cell.get("outputs", []))
+    if shown > OUTPUT_BYTES:
+        yield (
+            f"The notebook shows {shown / 1e6:.0f} MB. Grading takes {OUTPUT_BYTES / 1e6:g} MB; "
+            "more can cost points: print and draw less."
+        )

@@ -49,13 +49,16 @@ c.CourseDirectory.ignore = [
 ]
 
 # A release and feedback are made anew whenever they are asked for: neither can then be stale. What
-# else lies in release/NAME is deleted. Autograding takes new submissions only, or with --force all.
+# else lies in release/NAME is deleted, but only where the new release can be made. Autograding
+# takes new submissions only, or with --force all.
 c.GenerateAssignment.force = True
+c.GenerateAssignment.exporter_class = "autograder.grading.release.ReleaseExporter"
 c.GenerateFeedback.force = True
 
 # One student's folder cannot stop the others: see autograder/grading/exchange.py.
 c.ExchangeFactory.collect = "autograder.grading.exchange.CollectPlainFiles"
 c.ZipCollectApp.extractor_plugin = "autograder.grading.exchange.ExtractEach"
+c.ZipCollectApp.collector_plugin = "autograder.grading.platforms.CollectFromPlatforms"
 c.ExchangeFactory.release_feedback = "autograder.grading.exchange.ReleaseFeedbackToEach"
 
 # --- Grading -------------------------------------------------------------------------------------
@@ -63,7 +66,6 @@ c.ExchangeFactory.release_feedback = "autograder.grading.exchange.ReleaseFeedbac
 # See autograder/grading: a submission always gets a grade, and a point needs a valid report.
 c.Autograde.exporter_class = "autograder.grading.submission.SubmissionExporter"
 c.Autograde.sanitize_preprocessors = [
-    "autograder.grading.originals.ResetScores",
     "nbgrader.preprocessors.ClearOutput",
     "nbgrader.preprocessors.OverwriteKernelspec",
     "autograder.grading.originals.RestoreOriginals",

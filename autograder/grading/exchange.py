@@ -20,6 +20,12 @@ _NO_NAME = re.compile(r"[.-]|.*[*?\[\]/]")
 """What a path, a pattern or an option could be made of."""
 
 
+def can_be_a_student(name: str) -> bool:
+    """Whether nothing else can be meant by a student's name: no path, pattern, option or markup."""
+    usable = bool(name) and name.isprintable() and not _NO_NAME.match(name)
+    return usable and is_harmless_name(name)
+
+
 class CollectPlainFiles(ExchangeCollect):
     """Collects files only: a link in what a student handed in could lead to the instructor's own.
 
@@ -34,11 +40,8 @@ class CollectPlainFiles(ExchangeCollect):
     def _path_to_record(self, path: str) -> dict[str, Any]:
         try:
             record = super()._path_to_record(path)
-            name = record["username"]
-            if not name.isprintable() or not name or _NO_NAME.match(name):
-                raise ValueError(name)
-            if not is_harmless_name(name):
-                raise ValueError(name)
+            if not can_be_a_student(record["username"]):
+                raise ValueError(record["username"])
             if not stat.S_ISDIR(os.lstat(path).st_mode):
                 raise NotADirectoryError(path)
         except Exception:
@@ -48,7 +51,9 @@ class CollectPlainFiles(ExchangeCollect):
         return record
 
     def copy_files(self) -> None:
-        """Copy the submissions one by one."""
+        """Copy the submissions one by one; where there are none, that is logged."""
+        if not self.src_records:
+            super().copy_files()
         for record in self.src_records:
             self.src_records = [record]
             try:

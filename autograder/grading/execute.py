@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,15 @@ from nbgrader.preprocessors import Execute
 from nbgrader.utils import is_grade, is_solution
 from traitlets import Bool, Integer
 
+from autograder.cell_ids import check_id, exercise_of
 from autograder.exercise import Exercise
 from autograder.exercises import all_exercises
-from autograder.grading import notice
+from autograder.grading import OUTPUT_BYTES, notice
 from autograder.grading.bounded import shared_judge
 from autograder.grading.kinds import KINDS
 from autograder.grading.processes import Processes
-from autograder.grading.sandbox import find_bubblewrap
-from autograder.grading.session import Session
+from autograder.grading.sandbox import SandboxError, find_bubblewrap
+from autograder.grading.session import Session, kernel_specs
 
 Resources = dict[str, Any]
 
@@ -49,7 +50,7 @@ class ExecuteAndJudge(Execute):
         300, help="Seconds that starting and running the cells of a notebook may take together."
     ).tag(config=True)
     output_bytes = Integer(
-        20_000_000,
+        OUTPUT_BYTES,
         help="Bytes that a notebook may show and print. What follows is left out; ten times as "
         "much ends its process.",
     ).tag(config=True)
@@ -65,8 +66,19 @@ class ExecuteAndJudge(Execute):
 
     def require_sandbox(self) -> None:
         """Raise SandboxError if students' code cannot be isolated, and has to be."""
-        if not self.without_sandbox:
-            find_bubblewrap()
+        if self.without_sandbox:
+            return
+        find_bubblewrap()
+        known = kernel_specs()
+        names = known.find_kernel_specs()
+        metadata = (
+            known.get_kernel_spec(self.kernel_name).metadata if self.kernel_name in names else {}
+        )
+        if "kernel_provisioner" not in metadata:
+            raise SandboxError(
+                f"The kernel {self.kernel_name} has no sandbox. In nbgrader_config.py set "
+                "c.ExecuteAndJudge.kernel_name = 'sandbox', or without_sandbox = True."
+            )
 
     def __call__(self, nb: NotebookNode, resources: Resources) -> tuple[NotebookNode, Resources]:
         """Run and judge, also with --no-execute: nbgrader would give all points for no report."""
@@ -79,7 +91,6 @@ class ExecuteAndJudge(Execute):
         # No process that runs a student's cells is told it.
         seed = secrets.randbits(62) if self.seed is None else self.seed
         processes = Processes(nb, lambda: self._session(resources), self.notebook_seconds)
-        cells = [c.source for c in nb.cells if c.cell_type == "code" and not is_grade(c)]
         seconds = {}
         try:
             for kind, way in KINDS.items():
@@ -89,8 +100,16 @@ class ExecuteAndJudge(Execute):
                     if exercise.kind != kind:
                         continue
                     start = time.monotonic()
+                    place = nb.cells.index(cell)
+                    above, below = _texts(nb.cells[:place]), _texts(nb.cells[place:])
+                    decide = partial(judge.decide, exercise, seed, seconds=self.judge_seconds)
                     ask = partial(way.ask, processes, exercise)
-                    report = judge.decide(exercise, seed, cells, ask, self.judge_seconds)
+                    report = decide([*above, *below], partial(ask, as_checked=False))
+                    lost = report.points < report.max_points
+                    if lost and way.is_defined_again(exercise, below):
+                        # What the student was told at the check, if it was better.
+                        then = decide(above, partial(ask, as_checked=True))
+                        report = max(report, then, key=lambda report: report.points)
                     seconds[exercise.name] = round(time.monotonic() - start, 3)
                     cell.execution_count = None
                     cell.outputs = [new_output("execute_result", report._repr_mimebundle_())]
@@ -123,15 +142,20 @@ class ExecuteAndJudge(Execute):
         return session
 
 
+def _texts(cells: Sequence[NotebookNode]) -> list[str]:
+    """What a student's code cells hold."""
+    return [cell.source for cell in cells if cell.cell_type == "code" and not is_grade(cell)]
+
+
 def _tests(nb: NotebookNode) -> Iterator[tuple[NotebookNode, Exercise]]:
     """The test cells with their exercises. Raises ValueError if one has none."""
     for cell in nb.cells:
         if cell.cell_type != "code" or not is_grade(cell) or is_solution(cell):
             continue
-        name = cell.metadata.nbgrader.grade_id.removeprefix("check_")
+        name = exercise_of(cell.metadata.nbgrader.grade_id)
         if name not in all_exercises():
             raise ValueError(
-                f"The test cell check_{name} belongs to no exercise in autograder/exercises. "
+                f"The test cell {check_id(name)} belongs to no exercise in autograder/exercises. "
                 "Only those can be judged; let a person grade other cells."
             )
         yield cell, all_exercises()[name]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from autograder.exercise import Exercise, Kind
 from autograder.kernel_source import kernel_source
+from autograder.respond import call
 
 if TYPE_CHECKING:
     # The judge's own process knows kinds, and starts no others.
@@ -25,8 +26,21 @@ class Way(Protocol):
         Raises AnswerError, or NotImplementedError if it is still to be written.
         """
 
-    def ask(self, processes: Processes, exercise: Exercise, code: str, cases: bytes) -> Answered:
-        """The answers to packed cases. Raises NoAnswerError."""
+    def is_defined_again(self, exercise: Exercise, below: Sequence[str]) -> bool:
+        """Whether the cells below its check may define it anew."""
+
+    def ask(
+        self,
+        processes: Processes,
+        exercise: Exercise,
+        code: str,
+        cases: bytes,
+        as_checked: bool,
+    ) -> Answered:
+        """The answers to packed cases. Raises NoAnswerError.
+
+        as_checked: of what was defined at the check, which a later cell may have defined anew.
+        """
 
 
 class Kernel:
@@ -38,11 +52,22 @@ class Kernel:
         """The kernel and those that it calls."""
         return kernel_source(cells, exercise.name)
 
-    def ask(self, processes: Processes, exercise: Exercise, code: str, cases: bytes) -> Answered:
+    def is_defined_again(self, exercise: Exercise, below: Sequence[str]) -> bool:
+        """Whether one of them does."""
+        return any(f"def {exercise.name}(" in text for text in below)
+
+    def ask(
+        self,
+        processes: Processes,
+        exercise: Exercise,
+        code: str,
+        cases: bytes,
+        as_checked: bool,
+    ) -> Answered:
         """The answers to packed cases. Raises NoAnswerError."""
         session = processes.without_cells()
         place = session.put(code.encode(), ".py")
-        namespace = f"__import__('autograder.respond').respond.kernels_in({place!r})"
+        namespace = call("kernels_in", repr(place))
         return session.ask(exercise.name, namespace, cases)
 
 
@@ -55,9 +80,22 @@ class Function:
         """Nothing: the cells have run."""
         return ""
 
-    def ask(self, processes: Processes, exercise: Exercise, code: str, cases: bytes) -> Answered:
+    def is_defined_again(self, exercise: Exercise, below: Sequence[str]) -> bool:
+        """It, or what it calls: the process tells."""
+        return True
+
+    def ask(
+        self,
+        processes: Processes,
+        exercise: Exercise,
+        code: str,
+        cases: bytes,
+        as_checked: bool,
+    ) -> Answered:
         """The answers to packed cases. Raises NoAnswerError."""
-        return processes.with_cells().ask(exercise.name, "globals()", cases)
+        then = call("as_checked", repr(exercise.name), "globals()")
+        namespace = then if as_checked else "globals()"
+        return processes.with_cells().ask(exercise.name, namespace, cases)
 
 
 KINDS: dict[Kind, Way] = {"kernel": Kernel(), "function": Function()}

@@ -29,10 +29,11 @@ from nbgrader.preprocessors import Execute
 from autograder.grading.bounded import Answered
 from autograder.grading.provisioner import SandboxProvisioner
 from autograder.grading.run_folder import run_folder
-from autograder.grading.sandbox import EXCHANGE, SCRATCH, WORK, SandboxError
+from autograder.grading.sandbox import EXCHANGE, SCRATCH, WORK
 from autograder.grading.scratch import Scratch, ScratchError
 from autograder.grading.verdict import NoAnswerError
 from autograder.grading.watch import Processes, Watch
+from autograder.respond import call
 
 _KERNELS = Path(__file__).parent / "kernels"
 _ENDED = "The Python process ended while your function ran: your code ended it."
@@ -61,6 +62,13 @@ def _bounded(context: zmq.Context) -> zmq.Context:
     context.setsockopt(zmq.SNDTIMEO, 1000 * _SEND_SECONDS)
     context.setsockopt(zmq.MAXMSGSIZE, _MESSAGE_LIMIT)
     return context
+
+
+def kernel_specs() -> KernelSpecManager:
+    """The kernels that are known: the course's sandboxed one, and Jupyter's."""
+    known = KernelSpecManager()
+    known.kernel_dirs.insert(0, str(_KERNELS))
+    return known
 
 
 class _Client(AsyncKernelClient):
@@ -108,8 +116,7 @@ class Session(Execute):
     """A kernel in a sandbox of its own, in which nothing has run.
 
     settings: an Execute whose settings hold here as well, with those of ExecuteAndJudge.
-    Raises SandboxError if the kernel has no sandbox, though it needs one, and RuntimeError if it
-    cannot be started.
+    Raises RuntimeError if the kernel cannot be started.
     """
 
     def __init__(self, settings: Execute) -> None:
@@ -161,15 +168,7 @@ class Session(Execute):
         manager.connection_file = str(run_folder() / f"{secrets.token_hex(8)}.json")
         manager.client_factory = _Client
         _bounded(manager.context)
-        known = KernelSpecManager()
-        known.kernel_dirs.insert(0, str(_KERNELS))
-        manager.kernel_spec_manager = known
-        provisioner = manager.kernel_spec.metadata.get("kernel_provisioner", {})
-        if not self.parent.without_sandbox and not provisioner:
-            raise SandboxError(
-                f"The kernel {self.kernel_name} has no sandbox. In nbgrader_config.py set "
-                "c.ExecuteAndJudge.kernel_name = 'sandbox', or without_sandbox = True."
-            )
+        manager.kernel_spec_manager = kernel_specs()
         return manager
 
     @property
@@ -237,6 +236,11 @@ class Session(Execute):
         """
         self._run(notebook, index, int(min(self.timeout or seconds, seconds)), store_history=True)
 
+    def remember(self, exercise: str, seconds: float) -> None:
+        """Keep what is defined where an exercise is checked. Raises as `run`."""
+        cell = new_code_cell(call("remember", repr(exercise), "globals()"))
+        self._run(new_notebook(cells=[cell]), 0, int(seconds), store_history=False)
+
     def ask(self, exercise: str, namespace: str, cases: bytes) -> Answered:
         """What the student's function, in an expression for its namespace, answers to cases.
 
@@ -244,8 +248,7 @@ class Session(Execute):
         """
         answered = secrets.token_hex(8)
         places = self.put(cases), self._scratch.path_there(answered)
-        arguments = ", ".join([repr(exercise), namespace, *map(repr, places)])
-        cell = new_code_cell(f"__import__('autograder.respond').respond.respond({arguments})")
+        cell = new_code_cell(call("respond", repr(exercise), namespace, *map(repr, places)))
         self.reset_execution_trackers()
         self._sent = 0
         before, start = self._watch.cpu_seconds(), time.monotonic()

@@ -5,84 +5,22 @@ from html import escape
 from pathlib import Path
 from typing import Any, TextIO
 
-import nbformat
 from nbconvert.exporters import NotebookExporter
 from nbformat import NotebookNode
+from nbgrader.api import Assignment, Gradebook, MissingEntry, Notebook
+from nbgrader.converters.base import NbGraderException
 from nbgrader.utils import remove, rmtree
 
+from autograder.cell_ids import exercise_of
+from autograder.exercises import all_exercises
 from autograder.grading import notice
 from autograder.grading.execute import RECORD, ExecuteAndJudge
-from autograder.grading.plain_files import (
-    replace_what_is_no_file,
-    set_aside_no_time,
-    was_no_file,
-)
-from autograder.grading.sandbox import SandboxError
+from autograder.grading.originals import release_path, released_notebook
+from autograder.grading.plain_files import replace_what_is_no_file, set_aside_no_time
+from autograder.grading.reading import UnreadableError, read_notebook
 from autograder.grading.writing import is_harmless_name
 
-_MESSAGE_LIMIT = 200
-_CHARACTER_LIMIT = 20_000_000
-_CELL_LIMIT = 2000
-
-
-class UnreadableError(Exception):
-    """What was handed in is no notebook; the text tells the student why."""
-
-
-def read_notebook(file: TextIO) -> NotebookNode:
-    """The notebook in a file, in the current format. Raises UnreadableError if it holds none."""
-    try:
-        text = file.read(_CHARACTER_LIMIT + 1)
-    except UnicodeDecodeError:
-        raise UnreadableError("it is not a text file") from None
-    if len(text) > _CHARACTER_LIMIT:
-        raise UnreadableError(
-            f"it has more than {_CHARACTER_LIMIT / 1e6:g} million characters; clear its outputs"
-        )
-    if was_no_file(text):
-        raise UnreadableError("it was a link, or something else that is no file")
-    if not text.strip():
-        raise UnreadableError("it is empty")
-    try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UnreadableError(
-            f"it is not JSON, or only a part of it ({error.msg}, line {error.lineno})"
-        ) from None
-    except RecursionError:
-        raise UnreadableError("its JSON is nested too deeply") from None
-    except ValueError:
-        raise UnreadableError("its JSON holds a number that is too long") from None
-    try:
-        return _as_notebook(data)
-    except UnreadableError:
-        raise
-    except Exception as error:
-        # Any JSON can stand there, and nbformat raises whatever comes of it.
-        reason = (str(error).splitlines() or [""])[0][:_MESSAGE_LIMIT]
-        raise UnreadableError(
-            f"it is JSON, but not a notebook ({type(error).__name__}: {reason})"
-        ) from error
-
-
-def _as_notebook(data: Any) -> NotebookNode:
-    # An older format has sheets.
-    sheets = [data, *data.get("worksheets", ())]
-    if sum(len(sheet.get("cells", ())) for sheet in sheets) > _CELL_LIMIT:
-        raise UnreadableError(f"it has more than {_CELL_LIMIT} cells")
-    # Most metadata means nothing to grading, and could be anything; outputs are made anew.
-    data["metadata"] = {}
-    for cell in data.get("cells", ()):
-        cell["metadata"] = {k: v for k, v in cell["metadata"].items() if k in ("nbgrader", "tags")}
-        if "outputs" in cell:
-            cell["outputs"] = []
-    notebook = nbformat.convert(nbformat.reader.reads(json.dumps(data)), to_version=4)
-    notebook = nbformat.v4.upgrade(notebook)
-    _, notebook = nbformat.validator.normalize(notebook)
-    nbformat.validate(notebook, relax_add_props=True)
-    notebook = nbformat.from_dict(notebook)
-    nbformat.writes(notebook).encode()  # half of a surrogate pair can be read, but not written
-    return notebook
+_NAMED, _NAME_LENGTH = 5, 100
 
 
 class SubmissionExporter(NotebookExporter):
@@ -93,13 +31,19 @@ class SubmissionExporter(NotebookExporter):
     """
 
     def __init__(self, **kw: Any) -> None:
-        """Make submitted/ and autograded/ ready. Raises SandboxError if there is no sandbox."""
+        """Make submitted/ and autograded/ ready.
+
+        Raises NbGraderException, before anything is changed, if nothing could be graded: there is
+        no sandbox or kernel, no release, or the gradebook knows other exercises than the course.
+        """
         super().__init__(**kw)
         try:
-            ExecuteAndJudge(config=self.config).require_sandbox()
-        except SandboxError as error:
-            self.log.error("Nothing is graded. %s", error)
-            raise
+            judge = ExecuteAndJudge(config=self.config)
+            judge.require_sandbox()
+            self._notebooks = self._known_notebooks()
+        except Exception as error:
+            self.log.error("Nothing is graded, and nothing was changed. %s", error)
+            raise NbGraderException(f"{type(error).__name__}: {error}") from error
         for folder, notebooks in list(self.parent.assignments.items()):
             key = self.parent.init_single_notebook_resources(notebooks[0])["nbgrader"]
             if not is_harmless_name(key["student"]):
@@ -109,6 +53,42 @@ class SubmissionExporter(NotebookExporter):
             replace_what_is_no_file(Path(folder), [Path(path).name for path in notebooks])
             set_aside_no_time(Path(folder), self.log)
             self._forget_unfinished(key)
+
+    def _known_notebooks(self) -> set[str]:
+        """The files that are graded. Raises NbGraderException if the course cannot grade them."""
+        course = self.parent.coursedir
+        with Gradebook(course.db_url, course.course_id) as gradebook:
+            try:
+                assignment = gradebook.find_assignment(course.assignment_id)
+            except MissingEntry:
+                raise NbGraderException(
+                    f"The gradebook does not know {course.assignment_id}: run "
+                    f"`nbgrader generate_assignment {course.assignment_id}` first."
+                ) from None
+            for notebook in assignment.notebooks:
+                self._require_gradable(assignment, notebook)
+            return {f"{notebook.name}.ipynb" for notebook in assignment.notebooks}
+
+    def _require_gradable(self, assignment: Assignment, notebook: Notebook) -> None:
+        path = release_path(self.parent.coursedir, assignment.name, notebook.name)
+        again = f"run `nbgrader generate_assignment {assignment.name}`"
+        if not path.exists():
+            raise NbGraderException(f"{path} is missing: {again}.")
+        solutions = {cell.name for cell in notebook.solution_cells}
+        for cell in notebook.grade_cells:
+            if cell.cell_type != "code" or cell.name in solutions:
+                continue
+            exercise = all_exercises().get(exercise_of(cell.name))
+            if exercise is None:
+                raise NbGraderException(
+                    f"The test cell {cell.name} belongs to no exercise in autograder/exercises. "
+                    "Only those can be judged; let a person grade other cells."
+                )
+            if exercise.points != cell.max_score:
+                raise NbGraderException(
+                    f"The gradebook has {cell.max_score:g} points for {cell.name}, the course "
+                    f"{exercise.points}: {again}, which keeps all submissions and scores."
+                )
 
     def _forget_unfinished(self, key: dict[str, str]) -> None:
         """Remove what a grading left that was killed: nbgrader would take it for graded."""
@@ -121,15 +101,30 @@ class SubmissionExporter(NotebookExporter):
     def from_file(
         self, file_stream: TextIO, resources: dict[str, Any] | None = None, **kw: Any
     ) -> tuple[str, dict[str, Any]]:
-        """Convert the notebook in an open file."""
-        self._make_way_for_feedback(resources["nbgrader"])
+        """Convert the notebook in an open file.
+
+        Where that fails, the automatic scores become 0: none survives a grading that fails.
+        """
+        key, path = resources["nbgrader"], Path(file_stream.name)
         try:
-            notebook = read_notebook(file_stream)
+            self._make_way_for_feedback(key)
+            notebook = self._read(file_stream, key)
+            if others := self._others_beside(path):
+                self.log.warning("%s is graded, and not %s beside it", path, ", ".join(others))
+                notebook.cells.insert(0, _say_what_was_graded(path.name, others))
+            return self.from_notebook_node(notebook, resources, **kw)
+        except Exception:
+            self._set_scores_to_0(key)
+            raise
+
+    def _read(self, file_stream: TextIO, key: dict[str, str]) -> NotebookNode:
+        try:
+            return read_notebook(file_stream.buffer)
         except UnreadableError as error:
             self.log.warning("%s cannot be read: %s", file_stream.name, error)
-            notebook = self._untouched(resources["nbgrader"])
+            notebook = released_notebook(self.parent.coursedir, key)
             notebook.cells.insert(0, _say_unreadable(Path(file_stream.name).name, error))
-        return self.from_notebook_node(notebook, resources, **kw)
+            return notebook
 
     def _make_way_for_feedback(self, submission: dict[str, str]) -> None:
         """Leave out of autograded/ what a student called as the feedback page will be called.
@@ -145,10 +140,25 @@ class SubmissionExporter(NotebookExporter):
         elif page.exists():
             remove(page)
 
-    def _untouched(self, submission: dict[str, str]) -> NotebookNode:
-        course = self.parent.coursedir
-        folder = course.format_path(course.release_directory, ".", submission["assignment"])
-        return nbformat.read(Path(folder) / f"{submission['notebook']}.ipynb", as_version=4)
+    def _others_beside(self, path: Path) -> list[str]:
+        """The notebooks in a submission that are not graded, by names that can be shown."""
+        found = (
+            other.relative_to(path.parent)
+            for other in sorted(path.parent.rglob("*.ipynb"))
+            if ".ipynb_checkpoints" not in other.parts
+        )
+        others = [_shown(str(other)) for other in found if str(other) not in self._notebooks]
+        more = len(others) - _NAMED
+        return others if more <= 0 else [*others[:_NAMED], f"{more} more"]
+
+    def _set_scores_to_0(self, key: dict[str, str]) -> None:
+        with Gradebook(key["db_url"]) as gradebook:
+            submission = gradebook.find_submission_notebook(
+                key["notebook"], key["assignment"], key["student"]
+            )
+            for grade in submission.grades:
+                grade.auto_score = 0
+            gradebook.db.commit()
 
 
 def _is_finished(folder: Path) -> bool:
@@ -160,10 +170,23 @@ def _is_finished(folder: Path) -> bool:
     return bool(notebooks) and all(RECORD in notebook["metadata"] for notebook in notebooks)
 
 
+def _shown(name: str) -> str:
+    """A student's file name as it can stand between backticks."""
+    return "".join(c for c in name if c.isprintable() and c != "`")[:_NAME_LENGTH]
+
+
 def _say_unreadable(name: str, error: UnreadableError) -> NotebookNode:
     return notice(
         f"The file `{name}` that you handed in cannot be read as a notebook: "
         f"{escape(str(error))}. Nothing in it could be graded, so every exercise below has 0 "
         "points. Open your notebook in JupyterLab, save it, check that it opens again, and hand "
         "it in once more."
+    )
+
+
+def _say_what_was_graded(name: str, others: list[str]) -> NotebookNode:
+    listed = ", ".join(f"`{escape(other)}`" for other in others)
+    return notice(
+        f"The file `{name}` is what was graded. What was found beside it was not: {listed}. If "
+        f"your work is there, call that file `{name}`, and hand it in once more."
     )

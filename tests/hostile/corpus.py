@@ -151,14 +151,14 @@ def folder(
     return register
 
 
-def file(told: str) -> Callable:
+def file(told: str = NOT_WRITTEN, earns: dict[str, int] | None = HONEST) -> Callable:
     """The function makes what is handed in in the place of the notebook: its bytes."""
 
     def register(function: Callable[[NotebookNode], bytes]) -> Callable:
         def write(folder: Path, notebook: NotebookNode) -> None:
             (folder / FILE).write_bytes(function(notebook))
 
-        return _register(function, write, told, NOTHING)
+        return _register(function, write, told, earns)
 
     return register
 

@@ -8,7 +8,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from autograder.example_submissions import cell_of
 from tests.hostile import vectors
-from tests.hostile.corpus import ATTACKED, EXERCISES, UNREADABLE, change, file
+from tests.hostile.corpus import ATTACKED, EXERCISES, NOTHING, UNREADABLE, change, file
 from tests.journeys.submissions import WRITTEN
 
 CHECK = f"check_{ATTACKED}"
@@ -190,49 +190,50 @@ def shows_colours_that_end_nowhere(notebook: NotebookNode) -> None:
 # --- What is no notebook -------------------------------------------------------------------------
 
 
-@file(UNREADABLE + "it is JSON, but not a notebook")
+@file(UNREADABLE + "it is JSON, but not a notebook", NOTHING)
 def hands_in_a_future_format(notebook: NotebookNode) -> bytes:
     """Names a format of notebooks that does not exist."""
     return written(notebook, nbformat=99)
 
 
-@file(UNREADABLE + "it is JSON, but not a notebook")
+@file()
 def hands_in_an_old_format(notebook: NotebookNode) -> bytes:
     """Names an older format than it has."""
     return written(notebook, nbformat=3)
 
 
-@file(UNREADABLE + "its JSON is nested too deeply")
+@file(UNREADABLE + "its JSON is nested too deeply", NOTHING)
 def nests_its_json(notebook: NotebookNode) -> bytes:
     """Is nested a hundred thousand times."""
     return written(notebook)[:-1] + b', "x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
 
 
-@file(UNREADABLE)
+@file(UNREADABLE, NOTHING)
 def counts_in_its_json(notebook: NotebookNode) -> bytes:
     """Holds a number of ten thousand digits."""
     return written(notebook)[:-1] + b', "x": ' + b"9" * 10_000 + b"}"
 
 
-@file(UNREADABLE + "it has more than 20 million characters")
+@file(UNREADABLE + "it has more than 20 million characters", NOTHING)
 def is_enormous(notebook: NotebookNode) -> bytes:
     """Holds 25 MB of text."""
     return written(notebook, x="6" * 25_000_000)
 
 
-@file(UNREADABLE + "it is not JSON")
+@file(UNREADABLE + "it is not JSON", NOTHING)
 def is_nothing_but_zeros(notebook: NotebookNode) -> bytes:
     """Is what a disk that was full has left: NUL bytes."""
     return bytes(10_000)
 
 
-@file(UNREADABLE + "it is not a text file")
+@file()
 def is_encoded_otherwise(notebook: NotebookNode) -> bytes:
     """Is UTF-16."""
     return written(notebook).decode().encode("utf-16")
 
 
-@file(UNREADABLE + "it is JSON, but not a notebook")
+@file()
 def holds_half_a_character(notebook: NotebookNode) -> bytes:
     """Holds half a surrogate pair, in a cell and in a name."""
-    return written(notebook).replace(b'"nbformat"', rb'"\ud800": 1, "nbformat"')
+    cells = [*notebook.cells, new_markdown_cell("half: \ud800")]
+    return written(notebook, cells=cells).replace(b'"nbformat"', rb'"\ud800": 1, "nbformat"')

@@ -15,7 +15,7 @@ from nbgrader.api import Gradebook
 from autograder.classroom import Classroom
 from autograder.grading import session
 from autograder.grading.plain_files import was_no_file
-from autograder.grading.submission import UnreadableError, read_notebook
+from autograder.grading.reading import UnreadableError, read_notebook
 from tests import needs
 from tests.autograder.exercises.linear_attention.right_answers import RIGHT
 from tests.hostile import stoppers
@@ -211,7 +211,7 @@ def test_what_is_read_can_also_be_copied_however_deeply_it_is_nested():
         nested = '{"a":' * depth + "{}" + "}" * depth
         text = json.dumps(notebook).replace('"id"', f'"nested": {nested}, "id"')
         try:
-            read = read_notebook(io.StringIO(text))
+            read = read_notebook(io.BytesIO(text.encode()))
         except UnreadableError:
             continue
         try:

@@ -202,15 +202,6 @@ def test_a_submission_without_the_notebook_is_reported_and_changes_no_other_grad
     assert {student: now[student] for student in graded.grades} == graded.grades
 
 
-def test_an_old_score_does_not_survive_a_grading_that_fails(graded):
-    with pytest.raises(CommandError, match="NoSuchKernel"):
-        graded.classroom.autograde(
-            "--student=half", "--force", "--ExecuteAndJudge.kernel_name=not_installed"
-        )
-    own = graded.classroom.grades()["half"]
-    assert {grade.points for grade in own.values()} == {0}
-
-
 def test_the_demo_prints_the_grades_and_where_the_feedback_lies(tmp_path, capsys):
     run_demo(tmp_path)
     printed = capsys.readouterr().out
