@@ -1,5 +1,6 @@
 """Run cells in the sandbox, as a submission."""
 
+import subprocess
 from pathlib import Path
 
 from nbconvert.exporters import NotebookExporter
@@ -10,6 +11,7 @@ from nbgrader.coursedir import CourseDirectory
 from traitlets.config import Config
 
 from autograder.grading.execute import ExecuteAndJudge
+from autograder.grading.sandbox import Limits, sandboxed
 
 
 def run(folder: Path, *sources: str, **settings: object) -> list[NotebookNode]:
@@ -31,3 +33,14 @@ def said(cell: NotebookNode) -> str:
 
 def errors(cell: NotebookNode) -> list[str]:
     return [f"{out.ename}: {out.evalue}" for out in cell.outputs if out.output_type == "error"]
+
+
+LIMITS = Limits(memory=10**9, files=10**7, processes=40, cpu_seconds=10)
+
+
+def says(command: list[str], limits: Limits = LIMITS) -> str:
+    """What a command prints in the sandbox."""
+    with sandboxed(command, limits) as (line, descriptors):
+        done = subprocess.run(line, pass_fds=descriptors, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
