@@ -40,8 +40,10 @@ def test_what_was_deleted_is_found_again(notebook):
 
 def test_there_is_nothing_else_where_no_function_was_defined_anew(notebook):
     respond.remember("f", notebook("x = 1\ndef f(): return 1"))
-    assert respond.as_checked("f", notebook("x = 2\ndef other(): return 1")) == {}
+    with pytest.raises(LookupError):
+        respond.as_checked("f", notebook("x = 2\ndef other(): return 1"))
 
 
 def test_there_is_nothing_where_no_check_was(notebook):
-    assert respond.as_checked("f", notebook("def f(): return 1")) == {}
+    with pytest.raises(LookupError):
+        respond.as_checked("f", notebook("def f(): return 1"))
