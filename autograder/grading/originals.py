@@ -8,6 +8,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 from nbgrader.api import Gradebook, Notebook
 from nbgrader.preprocessors import NbGraderPreprocessor
 
+from autograder.cells import grade_id
 from autograder.grading import notice
 
 Resources = dict[str, Any]
@@ -104,13 +105,6 @@ def restore(
         cells[place:place] = [notice(text), original]
         place += 2
     return cells
-
-
-def grade_id(cell: NotebookNode) -> str | None:
-    """The name that nbgrader knows a cell by, if it has one."""
-    marks = cell.metadata.get("nbgrader")
-    name = marks.get("grade_id") if isinstance(marks, dict) else None
-    return name if isinstance(name, str) else None
 
 
 def _counting_copies(
