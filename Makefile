@@ -19,7 +19,7 @@ define CHECK_PYTHON
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test mutants build demo bench bench-gpu bench-grading lint clean
+.PHONY: help lab test check mutants build demo bench bench-gpu bench-grading lint clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -27,8 +27,8 @@ help: ## list these commands
 	@echo 'PYTHON=/path/to/python3 chooses the Python.'
 	@echo 'LAB_FLAGS="--no-browser --port 9999" goes to JupyterLab.'
 
-lab: .venv/.course ## set up, build the notebooks, open JupyterLab on the course
-	$(BIN)/autograder build
+lab: .venv/.course ## set up, open JupyterLab on your notebooks in course/work
+	$(BIN)/autograder update
 	cd course && PATH="$(CURDIR)/$(BIN):$$PATH" \
 	  JUPYTER_CONFIG_PATH="$(CURDIR)/course$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \
 	  exec jupyter lab $(AS_ROOT) $(LAB_FLAGS)
@@ -36,19 +36,24 @@ lab: .venv/.course ## set up, build the notebooks, open JupyterLab on the course
 test: .venv/.test ## set up and run every test
 	$(BIN)/python -m pytest
 
+check: .venv/.test ## run the quick tests of one notebook: make check TOPIC=linear_attention
+	@$(BIN)/python -c 'import sys; from autograder.registry import NOTEBOOKS as known; \
+	  sys.argv[1] in known or sys.exit("TOPIC is one of " + ", ".join(known))' "$(TOPIC)"
+	$(BIN)/python -m pytest -m "not slow and not browser" -k "$(TOPIC)" \
+	  tests/autograder tests/benchmarks tests/course tests/solutions
+
 mutants: .venv/.test ## change the solutions a bit at a time: no mutant may earn all points
 	$(BIN)/python -m tests.mutants $(TOPIC)
 
-build: .venv/.course ## build course/release and the recorded answers
+build: .venv/.course ## build what has changed: course/release, recorded answers, README's tables
 	$(BIN)/autograder build
 
 demo: .venv/.course ## grade a class of example submissions, from release to feedback
 	$(BIN)/autograder demo
 
 bench: .venv-bench/.installed ## time the solutions beside the libraries, in their own environment
-	$(BENCH)/python -m benchmarks.sparse_attention
-	$(BENCH)/python -m benchmarks.linear_attention
-	$(BENCH)/python -m benchmarks.low_rank_attention
+	set -e; for topic in $$($(BENCH)/python -c 'from autograder.registry import BENCHMARKS; \
+	  print(*BENCHMARKS)'); do $(BENCH)/python -m benchmarks.$$topic; done
 
 bench-gpu: .venv/.course ## check and time the Triton kernels on this machine's GPU
 	$(BIN)/python -m benchmarks.gpu_attention

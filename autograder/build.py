@@ -10,38 +10,59 @@ A source is Jupytext Markdown. Its cells may carry one of these attributes:
 """
 
 import hashlib
-import importlib.util
 import json
 import os
 import re
-import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from importlib import import_module
+from importlib.metadata import version
+from modulefinder import ModuleFinder
 from pathlib import Path
+from pkgutil import iter_modules
 from types import ModuleType
 
 import jupytext
 import nbformat
 import torch
 from nbformat import NotebookNode
-from nbformat.v4 import new_output
+from torch import Tensor
 
 from autograder.answers import RECORDED, record, unpack_record
-from autograder.cell_ids import check_id
+from autograder.cells import check_id, finish
+from autograder.exercise import TOLERANCES, wrong_entries
 from autograder.exercises import NOTEBOOKS, exercises_of
 from autograder.extract import ExtractError, exercise_source, function_source
-from autograder.progress import CourseMap
+from autograder.kept import keep, replace
+from autograder.registry import COURSE, ROOT, readme_with_tables
+from autograder.rescue import is_worked_in
 
-ROOT = Path(__file__).parent.parent
-COURSE = ROOT / "course"
+# What the build needs to name and to store files, and not to make them.
+_WITHOUT_EFFECT = ["autograder.registry", "autograder.kept", "autograder.rescue"]
+# What is compared with the last build; see _state.
+_PARTS = ("code", "text", "source", "release", "recorded")
+# Whose versions can change what is built.
+_TOOLS = ("jupytext", "nbformat", "nbgrader", "torch")
 _MARK = re.compile(
     r"^(?:```python|<!-- #region)\b.*?\b(exercise|check|spec|locked|written)=\"([^\"]*)\""
 )
+# Every set-up cell begins with it: a kernel of another Python says what to do.
+_SETUP = """import sys
+
+try:
+    import autograder
+except ModuleNotFoundError:
+    raise ModuleNotFoundError(
+        f"The course is not installed in the Python of this kernel, {sys.executable}. "
+        "Open the notebook with `make lab`. In VS Code: Select Kernel, Python Environments, "
+        ".venv/bin/python of the course's folder. Elsewhere, such as Colab: run "
+        "`%pip install FOLDER` with the course's folder, then this cell again."
+    ) from None
+
+"""
 
 
 class SourceError(Exception):
@@ -119,7 +140,7 @@ def source_notebook(path: Path, topic: str) -> NotebookNode:
         for kind in ("exercise", "check"):
             if (kind, name) not in seen:
                 raise SourceError(path, last_line, f'{kind}="{name}" is missing')
-    _finish(notebook)
+    finish(notebook)
     return notebook
 
 
@@ -143,6 +164,8 @@ def _fill(cell: NotebookNode, mark: _Mark, topic: str, exercises: dict) -> None:
         cell.source = function_source(_specifications_with(topic, name), name)
         cell.metadata = {}
     elif kind == "locked":
+        if name == "setup":
+            cell.source = _SETUP + cell.source
         cell.metadata = _nbgrader(name, cell.cell_type, locked=True)
     else:
         if not isinstance(points, int) or points <= 0:
@@ -153,28 +176,10 @@ def _fill(cell: NotebookNode, mark: _Mark, topic: str, exercises: dict) -> None:
 
 
 def _specifications_with(topic: str, name: str) -> ModuleType:
-    module = f"course.specifications.{topic}"
-    kernels = f"{module}.kernels"
-    if not hasattr(import_module(module), name) and importlib.util.find_spec(kernels):
-        module = kernels
-    return import_module(module)
-
-
-def _finish(notebook: NotebookNode) -> None:
-    # The same source gives the same bytes: no tool versions, and cell ids from the contents.
-    notebook.metadata = {
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
-    }
-    notebook.nbformat, notebook.nbformat_minor = 4, 5
-    used: set[str] = set()
-    for cell in notebook.cells:
-        text = cell.metadata.get("nbgrader", {}).get("grade_id") or cell.cell_type + cell.source
-        identifier = hashlib.sha256(text.encode()).hexdigest()[:8]
-        while identifier in used:
-            identifier = hashlib.sha256(identifier.encode()).hexdigest()[:8]
-        used.add(identifier)
-        cell.id = identifier
+    module = import_module(f"course.specifications.{topic}")
+    if not hasattr(module, name) and hasattr(module, "__path__"):
+        return import_module(f"{module.__name__}.kernels")
+    return module
 
 
 @contextmanager
@@ -214,92 +219,130 @@ def _digest(*contents: bytes) -> str:
     return hashlib.sha256(b"\0".join(contents)).hexdigest()
 
 
-def _inputs_digest() -> str:
-    folders = ("course/source", "course/specifications", "solutions", "autograder")
-    paths = sorted(p for folder in folders for p in (ROOT / folder).rglob("*"))
-    return _digest(*(p.read_bytes() for p in paths if p.suffix in (".md", ".py")))
+def modules_of(topic: str) -> dict[str, Path]:
+    """Every module of this project that the notebook and the answers of a topic depend on.
+
+    They are found by the imports in their text, from the topic's own modules and the build.
+    """
+    finder = ModuleFinder(path=[str(ROOT)], excludes=_WITHOUT_EFFECT)
+    finder.import_hook("autograder.build")
+    for package in ("autograder.exercises", "solutions", "solutions.mistakes"):
+        _import_all(finder, f"{package}.{topic}")
+    _import_all(finder, f"course.specifications.{topic}")
+    files = {name: module.__file__ for name, module in finder.modules.items()}
+    return {name: Path(file) for name, file in files.items() if file}
 
 
-def _same_answers(old: bytes, new: bytes) -> bool:
-    # Another processor may round the last bit differently; that is no reason to record anew.
+def _import_all(finder: ModuleFinder, name: str) -> None:
+    finder.import_hook(name)
+    for module in iter_modules(finder.modules[name].__path__ or ()):
+        _import_all(finder, f"{name}.{module.name}")
+
+
+def _state(course: Path, recorded: Path, topic: str) -> dict[str, str]:
+    """Digests of what a topic is built from, and of what is built."""
+    name = NOTEBOOKS[topic]
+    code = [path.read_bytes() for _, path in sorted(modules_of(topic).items())]
+    # Of the data in files, what one of the modules names.
+    data = sorted((COURSE / "data").glob("*.safetensors"))
+    code += [path.read_bytes() for path in data if any(path.name.encode() in c for c in code)]
+    code += [version(tool).encode() for tool in _TOOLS]
+    files = {
+        "text": course / "source" / name / f"{name}.md",
+        "source": course / "source" / name / f"{name}.ipynb",
+        "release": course / "release" / name / f"{name}.ipynb",
+        "recorded": recorded / f"{topic}.safetensors",
+    }
+    found = {kind: _digest(path.read_bytes()) for kind, path in files.items() if path.exists()}
+    return {"code": _digest(*code)} | found
+
+
+def same_answers(old: bytes, new: bytes) -> bool:
+    """Whether two recordings mean the same: their numbers are as close as the judge asks.
+
+    Another processor, or another number of threads, rounds differently.
+    """
     (before, about_before), (after, about_after) = unpack_record(old), unpack_record(new)
-    return (
-        about_before == about_after
-        and before.keys() == after.keys()
-        and all(
-            torch.allclose(
-                before[name].double(), after[name].double(), rtol=1e-4, atol=1e-6, equal_nan=True
-            )
-            for name in after
-        )
-    )
+    same_keys = before.keys() == after.keys() and about_before == about_after
+    return same_keys and all(_same(before[name], after[name]) for name in after)
 
 
-def _write_release(
-    course: Path, name: str, new: bytes, before: str | None, force: bool
-) -> list[str]:
-    # before: the digest of the release that the last build made.
-    release = course / "release" / name / f"{name}.ipynb"
+def _same(old: Tensor, new: Tensor) -> bool:
+    if (old.dtype, old.shape) != (new.dtype, new.shape):
+        return False
+    if old.dtype not in TOLERANCES:
+        return torch.equal(old, new)
+    both = old.isfinite() & new.isfinite()
+    # Where there is no number, it is the same one: NaN, or an infinity of the same sign.
+    odd = torch.equal(old[~both].nan_to_num(nan=0.5), new[~both].nan_to_num(nan=0.5))
+    return odd and not wrong_entries(new[both], old[both].double()).any()
+
+
+def _write(course: Path, path: Path, new: bytes, is_work: Callable[[bytes], bool]) -> list[str]:
+    """Write what was built; first keep what was there, if `is_work` takes it for somebody's."""
+    old = path.read_bytes() if path.exists() else None
+    if old == new:
+        return []
     said = []
-    if release.exists() and _digest(release.read_bytes()) not in (_digest(new), before):
-        if _digest(new) == before and not force:
-            return [f"left {release} as you worked in it"]
-        when = datetime.now().strftime("%Y%m%d-%H%M%S")
-        # Not in release/, which nbgrader empties when it releases.
-        kept = course / "kept" / f"{name}-{when}.ipynb"
-        kept.parent.mkdir(exist_ok=True)
-        shutil.copy2(release, kept)
-        said.append(f"{release.name} had been worked in: your copy is {kept}")
-    release.parent.mkdir(parents=True, exist_ok=True)
-    release.write_bytes(new)
-    return [*said, f"built {release}"]
+    if old is not None and is_work(old):
+        said.append(f"{path} had been changed: it is kept as {keep(course, path.stem, old)}")
+    replace(path, new)
+    return [*said, f"built {path}"]
 
 
 def build(course: Path = COURSE, recorded: Path = RECORDED, force: bool = False) -> list[str]:
-    """Build all notebooks and record the answers; say what was done, a line each.
+    """Build the notebooks and record the answers of each topic whose sources have changed.
 
-    Does nothing if no source has changed. A release notebook that somebody has worked in stays as
-    it is while the course's own has not changed; otherwise, and with `force`, the work is kept in
-    course/kept.
+    With `force` of all. Says what was done, a line each. What was changed by others since the
+    last build is kept in course/kept, and recorded answers are left as they are unless they mean
+    something else.
     """
     stamp_path = course / ".build" / "stamp.json"
     stamp = json.loads(stamp_path.read_text()) if stamp_path.exists() else {}
-    digest = _inputs_digest()
-    outputs = [course / "release" / n / f"{n}.ipynb" for n in NOTEBOOKS.values()]
-    outputs += [course / "source" / n / f"{n}.ipynb" for n in NOTEBOOKS.values()]
-    outputs += [recorded / f"{topic}.safetensors" for topic in NOTEBOOKS]
-    if not force and stamp.get("inputs") == digest and all(p.exists() for p in outputs):
-        return ["everything is up to date"]
-
+    stamp = {topic: stamp.get(topic, {}) for topic in NOTEBOOKS}
     done = []
-    released: dict[str, str] = {}
-    for topic, name in NOTEBOOKS.items():
-        source = source_notebook(course / "source" / name / f"{name}.md", topic)
-        nbformat.write(source, course / "source" / name / f"{name}.ipynb")
-
-        new = release_notebook(source, name)
-        released[name] = _digest(new)
-        before = stamp.get("released", {}).get(name)
-        done += _write_release(course, name, new, before, force)
-
-        answers = recorded / f"{topic}.safetensors"
-        new = record(topic)
-        if not answers.exists() or not _same_answers(answers.read_bytes(), new):
-            recorded.mkdir(exist_ok=True)
-            answers.write_bytes(new)
-    stamp_path.parent.mkdir(exist_ok=True)
-    stamp_path.write_text(json.dumps({"inputs": digest, "released": released}, indent=1))
-    return done
+    for topic in NOTEBOOKS:
+        before, now = stamp[topic], _state(course, recorded, topic)
+        changed = {kind for kind in _PARTS if force or before.get(kind) != now.get(kind)}
+        said = []
+        if changed - {"recorded"}:
+            said += _build_notebook(course, topic, before.get("source"))
+        if changed & {"code", "recorded"}:
+            said += _record(recorded, topic)
+        if changed:
+            done += said or [f"built {NOTEBOOKS[topic]} again: it is as it was"]
+            stamp[topic] = _state(course, recorded, topic)
+            replace(stamp_path, json.dumps(stamp, indent=1).encode())
+    return done or ["everything is up to date"]
 
 
-def write_start_page(course: Path = COURSE) -> None:
-    """Write release/start.ipynb, which JupyterLab opens on, with the reader's progress in it."""
-    notebook = jupytext.read(course / "source" / "start.md")
-    _finish(notebook)
-    shown = CourseMap(course / "release")
-    data = {"text/plain": repr(shown), "text/html": shown._repr_html_()}
-    for cell in notebook.cells:
-        cell.metadata = {"deletable": False, "editable": False}
-        if cell.cell_type == "code":
-            cell.outputs = [new_output("execute_result", data)]
-    nbformat.write(notebook, course / "release" / "start.ipynb")
+def _build_notebook(course: Path, topic: str, before: str | None) -> list[str]:
+    # before: the digest of the source notebook that the last build made.
+    name = NOTEBOOKS[topic]
+    source = source_notebook(course / "source" / name / f"{name}.md", topic)
+    made, released = nbformat.writes(source).encode(), release_notebook(source, name)
+    done = _write(
+        *(course, course / "source" / name / f"{name}.ipynb", made),
+        is_work=lambda old: _digest(old) != before,
+    )
+    return done + _write(
+        *(course, course / "release" / name / f"{name}.ipynb", released), is_work=is_worked_in
+    )
+
+
+def _record(recorded: Path, topic: str) -> list[str]:
+    path, new = recorded / f"{topic}.safetensors", record(topic)
+    if path.exists() and same_answers(path.read_bytes(), new):
+        return []
+    replace(path, new)
+    return [f"recorded {path}"]
+
+
+def write_readme(path: Path = ROOT / "README.md") -> list[str]:
+    """Bring the README's tables of notebooks up to date."""
+    before = path.read_text(encoding="utf-8")
+    after = readme_with_tables(before)
+    if after == before:
+        return []
+    replace(path, after.encode())
+    return [f"wrote the tables of {path}"]

@@ -12,16 +12,28 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 def build(
     force: Annotated[bool, typer.Option(help="Build although nothing has changed.")] = False,
 ) -> None:
-    """Build the notebooks from their Markdown and solutions, and record the answers."""
-    from autograder.build import SourceError, write_start_page
+    """Build what has changed: notebooks from Markdown and solutions, and recorded answers."""
+    from autograder.build import SourceError, write_readme
     from autograder.build import build as build_all
 
     try:
-        for line in build_all(force=force):
+        for line in [*build_all(force=force), *write_readme()]:
             typer.echo(line)
-        write_start_page()
     except SourceError as error:
         typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+@app.command()
+def update() -> None:
+    """Copy the notebooks to course/work, or bring yours up to date; your answers are kept."""
+    from autograder.work import update as update_work
+
+    try:
+        for line in update_work():
+            typer.echo(line)
+    except OSError as error:
+        typer.echo(f"error: {error.filename}: {error.strerror}", err=True)
         raise typer.Exit(1) from None
 
 
@@ -68,10 +80,10 @@ def doctor() -> None:
 @app.command()
 def progress() -> None:
     """Print the points in your saved notebooks, and the next exercise of each."""
-    from autograder.build import COURSE
     from autograder.progress import print_progress
+    from autograder.registry import COURSE
 
-    print_progress(COURSE / "release")
+    print_progress(COURSE / "work")
 
 
 @app.command()

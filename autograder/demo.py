@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from autograder.build import COURSE, source_notebook
-from autograder.cell_ids import check_id, exercise_of
+from autograder.cells import check_id, exercise_of
 from autograder.classroom import Classroom, Grade
 from autograder.example_submissions import (
     a_mistake_in_each,

@@ -18,59 +18,16 @@ from urllib.parse import quote
 from rich.console import Console
 from rich.table import Table
 
-from autograder.cell_ids import exercise_of
+from autograder.cells import exercise_of
 from autograder.checked import kept_reports
+from autograder.registry import PLAN, Notebook
 from autograder.report import MIMETYPE, fingerprint
-
-# What the course teaches, whether it is written yet or not: folder, title, in one sentence.
-PLAN = (
-    (
-        "00_foundations",
-        "0. Foundations",
-        "Softmax attention, what it costs, how to measure growth, and low-rank approximation.",
-    ),
-    (
-        "01_sparse_attention",
-        "1. Sparse attention",
-        "Look at few keys: windows, strides, blocks, and hashing that finds the likely ones.",
-    ),
-    (
-        "02_linear_attention",
-        "2. Linear attention",
-        "Regroup a product, and attention costs O(n): feature maps, the Performer, FNet.",
-    ),
-    (
-        "03_low_rank_attention",
-        "3. Low-rank attention",
-        "Attention maps of low rank, and what they allow: Linformer and Nyström attention.",
-    ),
-    (
-        "04_memory_efficient_training",
-        "4. Memory-efficient training",
-        "Checkpointing, mixed precision, and optimizer states split over processes.",
-    ),
-    (
-        "05_hardware_aware_attention",
-        "5. Hardware-aware attention",
-        "Exact attention that moves less memory: online softmax, tiles, FlashAttention in Triton.",
-    ),
-    (
-        "06_compact_models",
-        "6. Compact models",
-        "Smaller models that keep the quality: sharing, distillation, quantization, pruning.",
-    ),
-    (
-        "07_tradeoffs_and_deployment",
-        "7. Trade-offs and deployment",
-        "Every method on the same tasks, and how to choose one for a budget.",
-    ),
-)
 
 State = Literal["coming", "missing", "damaged", "here"]
 
 
 @dataclass(frozen=True)
-class Exercise:
+class SavedExercise:
     """One exercise as a saved notebook shows it.
 
     earned: None where no check was run of the code as it is. changed: one was, of other code.
@@ -102,7 +59,7 @@ class Progress:
     teaches: str
     state: State
     time: str = ""
-    exercises: tuple[Exercise, ...] = ()
+    exercises: tuple[SavedExercise, ...] = ()
 
     @property
     def path(self) -> str:
@@ -115,7 +72,7 @@ class Progress:
         return any(e.earned is not None or e.changed for e in self.exercises)
 
     @property
-    def next_exercise(self) -> Exercise | None:
+    def next_exercise(self) -> SavedExercise | None:
         """The first that is not solved."""
         return next((e for e in self.exercises if not e.solved), None)
 
@@ -134,9 +91,9 @@ class Progress:
         if self.state == "coming":
             return "to come"
         if self.state == "missing":
-            return "not in this folder: run `make lab`, which builds it"
+            return "not in this folder: run `make lab`, which makes it"
         if self.state == "damaged":
-            return "damaged: move the file elsewhere and run `make lab`, which builds a new one"
+            return "damaged: move the file elsewhere and run `make lab`, which makes a new one"
         if not self.begun:
             return "not begun: no check has been run and saved"
         solved = sum(exercise.solved for exercise in self.exercises)
@@ -149,14 +106,14 @@ class Progress:
 
 def read_progress(folder: Path) -> tuple[Progress, ...]:
     """The progress in every notebook of the course; folder: where the reader's notebooks are."""
-    return tuple(_read(folder, *planned) for planned in PLAN)
+    return tuple(_read(folder, notebook) for notebook in PLAN)
 
 
-def _read(folder: Path, name: str, title: str, teaches: str) -> Progress:
+def _read(folder: Path, notebook: Notebook) -> Progress:
+    name, title, teaches = notebook.name, notebook.heading, notebook.teaches
     path = folder / name / f"{name}.ipynb"
     if not path.exists():
-        written = (folder.parent / "source" / name / f"{name}.md").exists()
-        return Progress(name, title, teaches, "missing" if written else "coming")
+        return Progress(name, title, teaches, "missing" if notebook.you_write else "coming")
     try:
         cells = list(_cells(json.loads(path.read_bytes())))
         text = "\n".join(source for kind, source, _ in cells if kind == "markdown")
@@ -185,7 +142,7 @@ def _first(pattern: str, text: str) -> str:
 
 def _exercises(
     cells: Sequence[tuple[str, str, dict]], kept: Mapping[str, dict]
-) -> Iterator[Exercise]:
+) -> Iterator[SavedExercise]:
     # kept: what a check in the terminal found. It counts where the notebook holds no such report.
     codes = {fingerprint(source) for kind, source, _ in cells if kind == "code"}
     place = ""
@@ -201,7 +158,7 @@ def _exercises(
                 report = in_terminal if in_terminal.get("checked") in codes else report
             changed = bool(report and report.get("checked")) and report["checked"] not in codes
             earned = _number(report["points"]) if report and not changed else None
-            yield Exercise(name, _number(graded["points"]), earned, place, changed)
+            yield SavedExercise(name, _number(graded["points"]), earned, place, changed)
 
 
 def _report(outputs: list[dict]) -> dict | None:
@@ -215,7 +172,7 @@ def _number(value: object) -> float:
     return value
 
 
-def where_to_go_on(course: Iterable[Progress]) -> tuple[Progress, Exercise] | None:
+def where_to_go_on(course: Iterable[Progress]) -> tuple[Progress, SavedExercise] | None:
     """The next exercise: of a notebook that was begun, else of the first that has any."""
     unsolved = [(p, p.next_exercise) for p in course if p.next_exercise]
     return next((pair for pair in unsolved if pair[0].begun), next(iter(unsolved), None))
@@ -252,7 +209,7 @@ class CourseMap:
         return f"<strong>Go on with</strong> {link} in {escape(progress.title)}."
 
 
-def _link(progress: Progress, text: str, exercise: Exercise | None = None) -> str:
+def _link(progress: Progress, text: str, exercise: SavedExercise | None = None) -> str:
     place = f"#cell-id={quote(exercise.place)}" if exercise and exercise.place else ""
     return f'<a href="{quote(progress.path)}{place}">{escape(text)}</a>'
 

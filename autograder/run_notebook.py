@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from autograder.cell_ids import check_id, exercise_of
+from autograder.cells import check_id, exercise_of, grade_id
 from autograder.checked import keep_reports
 from autograder.exercises import NOTEBOOKS, exercises_of
 from autograder.grading import OUTPUT_BYTES, is_notice, text_of_notice
 from autograder.grading.reading import UnreadableError, read_notebook
-from autograder.grading.restore import Originals, grade_id, restore
+from autograder.grading.restore import Originals, restore
 from autograder.report import MIMETYPE
 
 _SECONDS_PER_CELL = 300

@@ -6,10 +6,12 @@ from pathlib import Path
 c = get_config()
 
 # Formgrader works only below the server's root, so the root is the course folder; the file
-# browser opens on the notebooks, beside the page that `autograder build` writes.
-c.ServerApp.root_dir = str(Path(__file__).parent)
-c.FileContentsManager.preferred_dir = "release"
-c.LabApp.default_url = "/lab/tree/release/start.ipynb"
+# browser opens on the reader's own notebooks, beside the page that `autograder update` writes.
+root = Path(__file__).parent
+(root / "work").mkdir(exist_ok=True)  # without it JupyterLab would not start
+c.ServerApp.root_dir = str(root)
+c.FileContentsManager.preferred_dir = "work"
+c.LabApp.default_url = "/lab/tree/work/start.ipynb"
 
 # labconfig has notebooks laid out in full ("defer"): by default a link to an exercise can miss it.
 

@@ -8,11 +8,20 @@ import pytest
 from matplotlib import pyplot
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from autograder.build import COURSE, source_notebook
+from autograder.build import source_notebook
 from autograder.doctor import find_chromium
-from autograder.exercises import NOTEBOOKS
+from autograder.registry import COURSE, NOTEBOOKS
 from tests import needs
 from tests.journeys.lab import Lab, copy_of_course, running_lab
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what uses a browser, and the classes and journeys, which all take long."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.browser)
+        if {"journeys", "hostile"} & set(item.path.parts):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +53,7 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     course = copy_of_course(tmp_path_factory.mktemp("lab"))
     with running_lab(course) as address:
         solved = source_notebook(COURSE / "source" / name / f"{name}.md", topic)
-        nbformat.write(solved, course / "release" / name / "solved.ipynb")
+        nbformat.write(solved, course / "work" / name / "solved.ipynb")
         yield Lab(address, course)
 
 

@@ -22,7 +22,11 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
 
-slow_install = pytest.mark.xdist_group("slow-install")
+
+def slow_install(test):
+    return pytest.mark.slow(pytest.mark.xdist_group("slow-install")(test))
+
+
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="there is no make here")
 
 
@@ -244,10 +248,12 @@ def test_an_installation_that_failed_is_done_again(step, checkout):
 
 
 @needs_make
-def test_make_lab_builds_and_then_opens_jupyterlab_with_the_courses_settings(checkout):
+def test_make_lab_builds_nothing_and_opens_jupyterlab_with_the_courses_settings(checkout):
     assert checkout.make("lab", "LAB_FLAGS=--no-browser --port 9999").returncode == 0
-    build, lab = checkout.calls()[-2:]
-    assert build.startswith("autograder build")
+    calls = checkout.calls()
+    update, lab = calls[-2:]
+    assert update.startswith("autograder update")
+    assert not [call for call in calls if "autograder build" in call]
     assert lab.startswith("jupyter lab ")
     assert "--no-browser --port 9999" in lab
     assert f"[{checkout.folder / 'course'}" in lab

@@ -1,17 +1,9 @@
-"""The exercises of each notebook, one module a topic."""
+"""The exercises of each notebook, one package a topic."""
 
 from importlib import import_module
 
 from autograder.exercise import Exercise
-
-# Topic -> notebook, in the order of the course.
-NOTEBOOKS = {
-    "foundations": "00_foundations",
-    "sparse_attention": "01_sparse_attention",
-    "linear_attention": "02_linear_attention",
-    "low_rank_attention": "03_low_rank_attention",
-    "hardware_aware_attention": "05_hardware_aware_attention",
-}
+from autograder.registry import NOTEBOOKS
 
 
 def exercises_of(topic: str) -> dict[str, Exercise]:

@@ -13,7 +13,7 @@ from nbgrader.preprocessors import Execute
 from nbgrader.utils import is_grade, is_solution
 from traitlets import Bool, Integer
 
-from autograder.cell_ids import check_id, exercise_of
+from autograder.cells import check_id, exercise_of
 from autograder.exercise import Exercise
 from autograder.exercises import all_exercises
 from autograder.grading import OUTPUT_BYTES, notice

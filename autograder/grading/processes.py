@@ -7,7 +7,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_output
 from nbgrader.utils import is_grade, is_solution
 
-from autograder.cell_ids import exercise_of
+from autograder.cells import exercise_of
 from autograder.grading.session import Session, sound
 
 

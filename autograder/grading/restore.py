@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
+from autograder.cells import grade_id
 from autograder.grading import is_notice, notice
 
 Originals = dict[str, NotebookNode]
@@ -55,13 +56,6 @@ def restore(
         if _is_written(originals[name]):
             _show_what_is_near(cells, name, originals[name], released)
     return cells
-
-
-def grade_id(cell: NotebookNode) -> str | None:
-    """The name that nbgrader knows a cell by, if it has one."""
-    marks = cell.metadata.get("nbgrader")
-    name = marks.get("grade_id") if isinstance(marks, dict) else None
-    return name if isinstance(name, str) else None
 
 
 def plain(text: str) -> str:

@@ -18,6 +18,7 @@ MODULES = {
         "kernel_source.py",
         "probes.py",
         "properties.py",
+        "registry.py",
         "report.py",
         "respond.py",
         "transfer.py",

@@ -11,7 +11,7 @@ from nbgrader.api import Assignment, Gradebook, MissingEntry, Notebook
 from nbgrader.converters.base import NbGraderException
 from nbgrader.utils import remove, rmtree
 
-from autograder.cell_ids import exercise_of
+from autograder.cells import exercise_of
 from autograder.exercises import all_exercises
 from autograder.grading import notice
 from autograder.grading.execute import RECORD, ExecuteAndJudge

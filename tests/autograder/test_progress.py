@@ -10,13 +10,13 @@ from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from typer.testing import CliRunner
 
-from autograder.build import COURSE, write_start_page
 from autograder.cli import app
 from autograder.exercises import NOTEBOOKS, exercises_of
-from autograder.progress import PLAN, CourseMap, read_progress, where_to_go_on
+from autograder.progress import CourseMap, read_progress, where_to_go_on
+from autograder.registry import COURSE, PLAN
 from autograder.report import MIMETYPE, Line, Report, fingerprint
 
-FOUNDATIONS, SPARSE, LINEAR = (name for name, _, _ in PLAN[:3])
+FOUNDATIONS, SPARSE, LINEAR = (notebook.name for notebook in PLAN[:3])
 
 
 def report(name, earned, points):
@@ -139,12 +139,10 @@ def test_a_notebook_that_was_never_run_is_said_to_be_so(tmp_path):
 
 
 def test_a_notebook_that_is_written_and_not_there_is_missing_and_another_is_to_come(tmp_path):
-    source = tmp_path / "source" / SPARSE / f"{SPARSE}.md"
-    source.parent.mkdir(parents=True)
-    source.write_text("# 1. Sparse attention")
-    release = tmp_path / "release"
-    assert "run `make lab`" in progress_in(release, SPARSE).summary()
-    assert progress_in(release, LINEAR).summary() == "to come"
+    for notebook in PLAN:
+        summary = progress_in(tmp_path, notebook.name).summary()
+        assert ("run `make lab`" in summary) == bool(notebook.you_write)
+        assert (summary == "to come") == (not notebook.you_write)
 
 
 def spoilt(change):
@@ -226,7 +224,7 @@ def test_the_map_links_to_notebooks_and_to_the_heading_of_the_next_exercise(tmp_
 
 def test_the_map_of_an_empty_folder_shows_all_that_the_course_teaches(tmp_path):
     html = CourseMap(tmp_path)._repr_html_()
-    assert all(title in html and teaches in html for _, title, teaches in PLAN)
+    assert all(notebook.heading in html and notebook.teaches in html for notebook in PLAN)
     assert links(html) == {}
 
 
@@ -240,7 +238,7 @@ def test_text_from_a_notebook_is_not_taken_for_html(tmp_path):
 @pytest.mark.parametrize(("topic", "name"), NOTEBOOKS.items())
 def test_a_released_notebook_tells_its_title_time_and_every_exercise(topic, name):
     progress = progress_in(COURSE / "release", name)
-    assert progress.title.startswith(f"{int(name[:2])}. ")
+    assert progress.title == next(n.heading for n in PLAN if n.name == name)
     assert progress.time
     assert [e.name for e in progress.exercises] == list(exercises_of(topic))
     assert [e.points for e in progress.exercises] == [
@@ -249,25 +247,9 @@ def test_a_released_notebook_tells_its_title_time_and_every_exercise(topic, name
     assert all(exercise.place for exercise in progress.exercises)
 
 
-def test_every_notebook_is_in_the_plan():
-    assert set(NOTEBOOKS.values()) <= {name for name, _, _ in PLAN}
-
-
-def test_the_start_page_shows_the_map_before_anything_is_run(tmp_path):
-    (tmp_path / "source").mkdir()
-    (tmp_path / "source" / "start.md").write_bytes((COURSE / "source" / "start.md").read_bytes())
-    begun(tmp_path / "release")
-    write_start_page(tmp_path)
-    page = nbformat.read(tmp_path / "release" / "start.ipynb", as_version=4)
-    nbformat.validate(page)
-    (code,) = [cell for cell in page.cells if cell.cell_type == "code"]
-    assert "5 of 12 points" in code.outputs[0].data["text/html"]
-    assert "How to work" in "".join(cell.source for cell in page.cells)
-
-
 def test_a_terminal_prints_the_progress_of_every_notebook():
     result = CliRunner().invoke(app, ["progress"], env={"COLUMNS": "200"})
     assert result.exit_code == 0
-    for progress in read_progress(COURSE / "release"):
+    for progress in read_progress(COURSE / "work"):
         assert progress.title in result.output
         assert progress.summary() in result.output

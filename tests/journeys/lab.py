@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 from playwright.sync_api import Locator, Page, expect
 
-from autograder.build import COURSE
 from autograder.classroom import COURSE_ID, Classroom
 from autograder.exercise import Exercise
-from autograder.exercises import NOTEBOOKS
+from autograder.registry import COURSE, NOTEBOOKS
+from autograder.work import update
 
 SECONDS = 1000  # Playwright counts milliseconds
 
@@ -44,8 +44,11 @@ def free_port() -> int:
 
 def copy_of_course(folder: Path) -> Path:
     """A copy of the course in `folder`, as somebody has it who just set it up."""
-    ignore = shutil.ignore_patterns("gradebook.db", "submitted", "autograded", "feedback", ".build")
-    return shutil.copytree(COURSE, folder / "course", ignore=ignore)
+    theirs = ("gradebook.db", "submitted", "autograded", "feedback", ".build", "work", "kept")
+    course = folder / "course"
+    shutil.copytree(COURSE, course, ignore=shutil.ignore_patterns(*theirs))
+    update(course)
+    return course
 
 
 def set_up_formgrader(classroom: Classroom) -> None:
@@ -163,7 +166,7 @@ def expect_a_mistake_to_be_named(page: Page, exercise: str, wrong: str, mistake:
 def run_solved(page: Page, lab: Lab, exercise: Exercise) -> None:
     """Open the solved notebook of an exercise and run all; the exercise earns its points."""
     name = NOTEBOOKS[exercise.topic]
-    open_notebook(page, lab.address, f"release/{name}/solved.ipynb")
+    open_notebook(page, lab.address, f"work/{name}/solved.ipynb")
     run_all(page)
     expect(cell_with(page, f"check({exercise.name})")).to_contain_text(
         f"{exercise.points} of {exercise.points} points", timeout=180 * SECONDS

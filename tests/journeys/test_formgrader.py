@@ -35,7 +35,6 @@ def classroom(tmp_path_factory) -> Classroom:
     needs.a_sandbox()
     source = source_notebook(COURSE / "source" / NOTEBOOK / f"{NOTEBOOK}.md", TOPIC)
     classroom = Classroom(tmp_path_factory.mktemp("formgrader"), NOTEBOOK, source)
-    (classroom.course / "release").mkdir()
     set_up_formgrader(classroom)
     return classroom
 

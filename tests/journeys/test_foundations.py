@@ -22,7 +22,7 @@ EXERCISES = exercises_of(TOPIC)
 
 
 def test_a_newcomer_sees_what_a_check_says_and_what_validate_lists(lab, page):
-    open_notebook(page, lab.address, f"release/{NOTEBOOK}/{NOTEBOOK}.ipynb")
+    open_notebook(page, lab.address, f"work/{NOTEBOOK}/{NOTEBOOK}.ipynb")
     run_cell(page, cell_with(page, "from autograder.check import check"))
 
     untouched = cell_with(page, "class Untouched")

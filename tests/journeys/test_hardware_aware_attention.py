@@ -36,7 +36,7 @@ def softmax_kernel(x_ptr, out_ptr, x_row, out_row, num_columns, BLOCK: tl.conste
 
 
 def test_a_learner_reads_formulas_and_is_told_which_mistake_it_is(lab, page):
-    open_notebook(page, lab.address, f"release/{NOTEBOOK}/{NOTEBOOK}.ipynb")
+    open_notebook(page, lab.address, f"work/{NOTEBOOK}/{NOTEBOOK}.ipynb")
     expect_formulas(page, "Divide the FLOPs by it", "\\sum")
 
     run_cell(page, cell_with(page, "from autograder.check import check"))
@@ -44,7 +44,7 @@ def test_a_learner_reads_formulas_and_is_told_which_mistake_it_is(lab, page):
 
 
 def test_every_explorer_says_what_is_not_solved_yet(lab, page):
-    open_notebook(page, lab.address, f"release/{NOTEBOOK}/{NOTEBOOK}.ipynb")
+    open_notebook(page, lab.address, f"work/{NOTEBOOK}/{NOTEBOOK}.ipynb")
     run_all(page)
     expect(cell_with(page, "roofline_explorer(")).to_contain_text(
         "attention_hbm_traffic is not solved yet.", timeout=180 * SECONDS

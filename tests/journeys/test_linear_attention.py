@@ -7,9 +7,9 @@ import pytest
 from nbformat.v4 import new_output
 from playwright.sync_api import expect
 
-from autograder.build import write_start_page
 from autograder.exercises import NOTEBOOKS, exercises_of
 from autograder.report import Line, Report
+from autograder.work import write_start_page
 from tests.journeys.lab import (
     SECONDS,
     cell_with,
@@ -35,7 +35,7 @@ RIGHT = WRONG.replace("torch.relu(x)", "torch.nn.functional.elu(x) + 1")
 
 def test_a_learner_reads_writes_checks_and_validates(lab, page):
     address, _ = lab
-    open_notebook(page, address, f"release/{NOTEBOOK}/{NOTEBOOK}.ipynb")
+    open_notebook(page, address, f"work/{NOTEBOOK}/{NOTEBOOK}.ipynb")
 
     # Formulas are rendered: MathJax's elements are there, and no source of a formula is left.
     page.locator("p", has_text="Look at the output for one query").scroll_into_view_if_needed()
@@ -91,7 +91,7 @@ def test_the_markdown_source_opens_as_a_notebook_and_is_saved_without_loss(lab, 
 
 def test_the_lab_opens_on_the_map_whose_links_lead_to_the_next_exercise(lab, page):
     address, course = lab
-    path = course / "release" / NOTEBOOK / f"{NOTEBOOK}.ipynb"
+    path = course / "work" / NOTEBOOK / f"{NOTEBOOK}.ipynb"
     notebook = nbformat.read(path, as_version=4)
     (check,) = [cell for cell in notebook.cells if cell.source == "check(elu_feature_map)"]
     report = Report("elu_feature_map", (Line("it is right", 3, ""),))._repr_mimebundle_()

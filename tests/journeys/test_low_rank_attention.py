@@ -30,7 +30,7 @@ def johnson_lindenstrauss_projection(n, k, generator):
 
 
 def test_a_learner_reads_formulas_and_is_told_which_mistake_it_is(lab, page):
-    open_notebook(page, lab.address, f"release/{NOTEBOOK}/{NOTEBOOK}.ipynb")
+    open_notebook(page, lab.address, f"work/{NOTEBOOK}/{NOTEBOOK}.ipynb")
     expect_formulas(page, "The singular value decomposition", "\\sum")
 
     run_cell(page, cell_with(page, "from autograder.check import check"))
@@ -40,7 +40,7 @@ def test_a_learner_reads_formulas_and_is_told_which_mistake_it_is(lab, page):
 
 
 def test_every_explorer_says_what_is_not_solved_yet(lab, page):
-    open_notebook(page, lab.address, f"release/{NOTEBOOK}/{NOTEBOOK}.ipynb")
+    open_notebook(page, lab.address, f"work/{NOTEBOOK}/{NOTEBOOK}.ipynb")
     run_all(page)
     expect(cell_with(page, "nystrom_explorer(")).to_contain_text(
         "nystrom_attention is not solved yet.", timeout=180 * SECONDS

@@ -28,7 +28,7 @@ ONE_SIDED = """def lsh_bucket(x, rotations):
 
 
 def test_a_learner_reads_formulas_and_is_told_which_mistake_it_is(lab, page):
-    open_notebook(page, lab.address, f"release/{NOTEBOOK}/{NOTEBOOK}.ipynb")
+    open_notebook(page, lab.address, f"work/{NOTEBOOK}/{NOTEBOOK}.ipynb")
     expect_formulas(page, "Locality-sensitive hashing", "\\arg\\max")
 
     run_cell(page, cell_with(page, "from autograder.check import check"))
@@ -36,7 +36,7 @@ def test_a_learner_reads_formulas_and_is_told_which_mistake_it_is(lab, page):
 
 
 def test_every_explorer_says_what_is_not_solved_yet(lab, page):
-    open_notebook(page, lab.address, f"release/{NOTEBOOK}/{NOTEBOOK}.ipynb")
+    open_notebook(page, lab.address, f"work/{NOTEBOOK}/{NOTEBOOK}.ipynb")
     run_all(page)
     expect(cell_with(page, "lsh_explorer(")).to_contain_text(
         "lsh_bucket is not solved yet.", timeout=180 * SECONDS

@@ -3,6 +3,7 @@
 import time
 from dataclasses import replace
 
+import pytest
 import torch
 
 from autograder.answers import reference_answers
@@ -22,6 +23,8 @@ from tests.autograder.exercises.versions import (
     each,
     mistake_called,
 )
+
+pytestmark = pytest.mark.slow
 
 
 def long_parts(exercise):

@@ -6,8 +6,9 @@ import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_raw_cell
 
+from autograder.cells import grade_id
 from autograder.grading import is_notice, text_of_notice
-from autograder.grading.restore import grade_id, restore
+from autograder.grading.restore import restore
 
 
 def known(name: str, source: str, **kind: object) -> NotebookNode:

@@ -185,8 +185,8 @@ def test_of_the_course_what_a_probe_and_a_notebook_need_is_shown_and_nothing_els
     assert seen["modules"] == {
         str(ROOT / "autograder"): [
             *("__init__.py", "cases.py", "check.py", "cost.py", "exercise.py", "exercises"),
-            *("kernel_probes.py", "kernel_source.py", "probes.py", "properties.py", "report.py"),
-            *("respond.py", "transfer.py"),
+            *("kernel_probes.py", "kernel_source.py", "probes.py", "properties.py"),
+            *("registry.py", "report.py", "respond.py", "transfer.py"),
         ],
         str(ROOT / "course"): [
             *("__init__.py", "data", "hardware.py", "machine.py", "machine_code.py"),
