@@ -66,7 +66,7 @@ lint: .venv/.test ## check style and format
 	$(BIN)/ruff format --check .
 
 clean: ## remove the environments and caches; notebooks and grades stay
-	rm -rf .venv .venv-bench build *.egg-info .pytest_cache .ruff_cache .hypothesis course/.build
+	rm -rf .venv .venv-bench build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis course/.build
 
 # Each stamp is written last, so a set-up that failed half-way is done again.
 .venv/.created .venv-bench/.created:

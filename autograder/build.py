@@ -24,6 +24,7 @@ from modulefinder import ModuleFinder
 from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
+from typing import Any
 
 import jupytext
 import nbformat
@@ -85,7 +86,8 @@ def _marks(text: str) -> list[_Mark]:
 
 
 def _nbgrader(grade_id: str, cell_type: str, points: int | None = None, **kind: bool) -> dict:
-    fields = {"grade": False, "locked": False, "solution": False, "task": False} | kind
+    fields: dict[str, Any] = {"grade": False, "locked": False, "solution": False, "task": False}
+    fields |= kind
     if points is not None:
         fields["points"] = points
     return {
@@ -229,13 +231,13 @@ def modules_of(topic: str) -> dict[str, Path]:
     for package in ("autograder.exercises", "solutions", "solutions.mistakes"):
         _import_all(finder, f"{package}.{topic}")
     _import_all(finder, f"course.specifications.{topic}")
-    files = {name: module.__file__ for name, module in finder.modules.items()}
+    files = {name: getattr(module, "__file__", None) for name, module in finder.modules.items()}
     return {name: Path(file) for name, file in files.items() if file}
 
 
 def _import_all(finder: ModuleFinder, name: str) -> None:
     finder.import_hook(name)
-    for module in iter_modules(finder.modules[name].__path__ or ()):
+    for module in iter_modules(getattr(finder.modules[name], "__path__", None) or ()):
         _import_all(finder, f"{name}.{module.name}")
 
 

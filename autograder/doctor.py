@@ -191,6 +191,8 @@ def _memory() -> Finding:
     psutil, machine = _load("psutil"), _load("course.machine")
     if isinstance(psutil, str):
         return Finding("Memory", "warn", psutil, SET_UP)
+    if isinstance(machine, str):
+        return Finding("Memory", "warn", machine, SET_UP)
     memory = machine.usable_memory()
     free = min(psutil.virtual_memory().available, memory)
     found = f"{memory / 1e9:.1f} GB, {free / 1e9:.1f} GB of it free"
@@ -236,7 +238,7 @@ def _exchange() -> Finding:
         return Finding(title, "warn", "nbgrader cannot be imported", SET_UP)
     from traitlets.config import ConfigFileNotFound, PyFileConfigLoader
 
-    config = Path(course.__file__).parent / "nbgrader_config.py"
+    config = Path(str(course.__file__)).parent / "nbgrader_config.py"
     try:
         settings = PyFileConfigLoader(str(config)).load_config()
     except ConfigFileNotFound:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from copy import deepcopy
 from types import FunctionType
+from typing import Any
 
 from nbformat import NotebookNode
 
@@ -62,9 +63,11 @@ def mistake_source(mistake: Mistake) -> str:
 
 
 def _python(mistake: Mistake) -> FunctionType:
-    return getattr(mistake.function, "fn", mistake.function)  # what a Triton kernel was made of
+    # A Triton kernel tells what it was made of.
+    function: Any = mistake.function
+    return getattr(function, "fn", function)
 
 
 def _text(mistake: Mistake) -> str:
     source = inspect.getsource(_python(mistake))
-    return source[re.search(r"^def ", source, re.MULTILINE).start() :]  # without its decorator
+    return source[source.index("def ") :]  # without its decorator

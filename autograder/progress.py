@@ -156,7 +156,8 @@ def _exercises(
             if not report or report.get("checked") not in codes:
                 in_terminal = kept.get(name, {})
                 report = in_terminal if in_terminal.get("checked") in codes else report
-            changed = bool(report and report.get("checked")) and report["checked"] not in codes
+            checked = report.get("checked") if report else None
+            changed = bool(checked) and checked not in codes
             earned = _number(report["points"]) if report and not changed else None
             yield SavedExercise(name, _number(graded["points"]), earned, place, changed)
 

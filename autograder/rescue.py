@@ -37,9 +37,9 @@ def _move_notebook(course: Path, name: str) -> list[str]:
     if not path.exists() or not is_worked_in(path.read_bytes()):
         return []
     # After a merge that stopped, the file holds two versions in one; git has both of them.
-    versions = [path.read_bytes(), _git(course, "show", f":2:./{place}")]
-    versions.append(_git(course, "show", f":3:./{place}"))
-    mine = next((v for v in versions if _cells(v) and is_worked_in(v)), versions[0])
+    here = path.read_bytes()
+    versions = [here, *(_git(course, "show", f":{side}:./{place}") for side in (2, 3))]
+    mine = next((v for v in versions if v and _cells(v) and is_worked_in(v)), here)
     target = course / "work" / name / f"{name}.ipynb"
     if target.exists() or not _cells(mine):
         target = keep(course, name, mine)

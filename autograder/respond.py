@@ -1,7 +1,7 @@
 """What grading runs in a student's process: their function on the judge's cases, and no more."""
 
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from runpy import run_path
 from types import FunctionType
 from typing import Any
 
@@ -59,7 +59,4 @@ def call(function: str, *arguments: str) -> str:
 
 def kernels_in(path: str) -> dict[str, Any]:
     """What a file of Triton kernels, and nothing else, defines."""
-    spec = spec_from_file_location("kernels", path)
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return vars(module)
+    return run_path(path)

@@ -66,7 +66,7 @@ def _checks_of(topic: str) -> Originals:
     checks = {}
     for name, exercise in exercises_of(topic).items():
         cell = new_code_cell(f"check({name})")
-        marks = {"grade": True, "locked": True, "solution": False, "task": False}
+        marks: dict[str, Any] = {"grade": True, "locked": True, "solution": False, "task": False}
         marks |= {"grade_id": check_id(name), "points": exercise.points}
         cell.metadata.nbgrader = marks
         checks[check_id(name)] = cell

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from typing import Any
 
 from autograder.exercise import Exercise
 from autograder.grading.verdict import NoAnswerError, no_answer
@@ -45,7 +46,8 @@ class Judge:
     def __init__(self, memory: int) -> None:
         self._memory = memory
         self._process: subprocess.Popen | None = None
-        self._worker: Connection | None = None
+        self._worker: Connection
+        self._ready = False
 
     def start(self) -> None:
         """Start the process, unless it runs; it is not waited for."""
@@ -72,7 +74,7 @@ class Judge:
             self._process.kill()
             self._process.wait()
             self._worker.close()
-            self._process = self._worker = None
+            self._process = None
 
     def decide(
         self, exercise: Exercise, seed: int, cells: Sequence[str], ask: AskInBytes, seconds: float
@@ -94,10 +96,9 @@ class Judge:
                 if not isinstance(said, tuple):
                     break
                 try:
-                    answered = ask(*said)
+                    self._worker.send(ask(*said))
                 except NoAnswerError as error:
-                    answered = error
-                self._worker.send(answered)
+                    self._worker.send(error)
         except (EOFError, ConnectionError, TimeoutError):
             self.close()
             return no_answer(exercise, _TOO_MUCH)
@@ -108,7 +109,7 @@ class Judge:
             raise said
         return said
 
-    def _receive(self, seconds: float) -> object:
+    def _receive(self, seconds: float) -> Any:
         if seconds <= 0 or not self._worker.poll(seconds):
             raise TimeoutError
         return self._worker.recv()

@@ -90,7 +90,7 @@ def found_in(folder: Path, files: Iterable[Path], released: set[str]) -> list[_F
         of_the_platform = Path(match["rest"]).stem
         stem = of_the_platform if _match(file.name) else file.stem
         again, whole = _AGAIN.fullmatch(stem), _AGAIN.fullmatch(of_the_platform)
-        if stem in released or again["stem"] not in released:
+        if again is None or stem in released or again["stem"] not in released:
             notebook, copied, attempt = stem, False, whole["attempt"] if whole else None
         else:
             notebook, copied, attempt = again["stem"], bool(again["copy"]), again["attempt"]

@@ -29,18 +29,20 @@ class Processes:
 
     def without_cells(self) -> Session:
         """A session in which none of the student's cells has run."""
-        if self._session is None or self._session.ended or self._have_run:
-            self._start()
-        return self._session
+        session = self._session
+        if session is None or session.ended or self._have_run:
+            session = self._start()
+        return session
 
     def with_cells(self) -> Session:
         """A session in which the student's cells have run, but those that ended another."""
-        if self._session is None or self._session.ended or not self._have_run:
-            self._start()
-            while not self._run_cells():
-                self._start()
+        session = self._session
+        if session is None or session.ended or not self._have_run:
+            session = self._start()
+            while not self._run_cells(session):
+                session = self._start()
             self._have_run = True
-        return self._session
+        return session
 
     def end(self) -> None:
         """End the session, if there is one."""
@@ -48,13 +50,14 @@ class Processes:
             self._session.end()
             self._session, self._have_run = None, False
 
-    def _start(self) -> None:
+    def _start(self) -> Session:
         self.end()
         start = time.monotonic()
-        self._session = self._new()
+        self._session = session = self._new()
         self.start_seconds += time.monotonic() - start
+        return session
 
-    def _run_cells(self) -> bool:
+    def _run_cells(self, session: Session) -> bool:
         """Run all cells for which there is time; whether the session has survived them."""
         for index, cell in enumerate(self.notebook.cells):
             left = self._seconds - self.start_seconds - self.cell_seconds
@@ -65,12 +68,12 @@ class Processes:
             try:
                 if is_grade(cell):
                     # What is defined here may be what the check told the student of.
-                    self._session.remember(exercise_of(cell.metadata.nbgrader.grade_id), left)
+                    session.remember(exercise_of(cell.metadata.nbgrader.grade_id), left)
                 else:
-                    self._session.run(self.notebook, index, left)
+                    session.run(self.notebook, index, left)
             except Exception as error:
                 # A student's process can send anything, and nbclient raises what comes of it.
-                self._skip(index, error)
+                self._skip(index, error, session)
                 return False
             finally:
                 self.cell_seconds += time.monotonic() - start
@@ -81,9 +84,9 @@ class Processes:
                     cell.execution_count = None
         return True
 
-    def _skip(self, index: int, error: Exception) -> None:
-        name, why = type(error).__name__, self._session.why
-        self._session.log.warning("Cell %d took its kernel down: %s", index, name)
+    def _skip(self, index: int, error: Exception, session: Session) -> None:
+        name, why = type(error).__name__, session.why
+        session.log.warning("Cell %d took its kernel down: %s", index, name)
         output = new_output("error", ename=name, evalue=why, traceback=[f"{name}: {why}"])
         self.notebook.cells[index].outputs = [output]
         # It may have spoilt the process in which a later cell was last run.

