@@ -61,9 +61,10 @@ bench-gpu: .venv/.course ## check and time the Triton kernels on this machine's 
 bench-grading: .venv/.course ## time the grading of a class beside stock nbgrader
 	$(BIN)/python -m benchmarks.grading
 
-lint: .venv/.test ## check style and format
+lint: .venv/.test ## check style, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 clean: ## remove the environments and caches; notebooks and grades stay
 	rm -rf .venv .venv-bench build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis course/.build

@@ -123,8 +123,9 @@ class _CarryOver:
             return self._keys[above[-1]] if above else None
         order = list(self._new)
         for i in course:
-            if i > index and self._keys[i] in self._new:
-                place = order.index(self._keys[i])
+            key = self._keys[i]
+            if i > index and key is not None and key in self._new:
+                place = order.index(key)
                 return order[place - 1] if place else None
         return order[-1] if order else None
 

@@ -49,7 +49,7 @@ def picture(data: bytes) -> Picture:
         raise _too_large()
     try:
         with Image.open(BytesIO(data), formats=_FORMATS) as image:
-            (width, height), kind = image.size, image.get_format_mimetype()
+            (width, height), kind = image.size, str(image.get_format_mimetype())
     except Image.DecompressionBombError:
         raise _too_large() from None
     except Exception:
