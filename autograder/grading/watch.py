@@ -164,14 +164,17 @@ class Watch(threading.Thread):
 
     def run(self) -> None:
         """Look until `stop` is called or the processes have ended."""
-        while not self._stopped.wait(_INTERVAL) and psutil.pid_exists(self._processes.root):
+        blind = 0
+        while not self._stopped.wait(_INTERVAL) and _lives(self._processes.root):
             try:
-                if reason := self._too_much(self._look()):
-                    return self._end(reason)
+                reason, blind = self._too_much(self._look()), 0
             except Exception:
-                # Whatever a student's process has done: what cannot be seen cannot go on.
-                if psutil.pid_exists(self._processes.root) and not self._stopped.is_set():
-                    return self._end("what it used could not be seen")
+                # Whatever a student's process has done: what cannot be seen cannot go on. Where it
+                # is just ending, it has ended at the next look.
+                blind += 1
+                reason = "what it used could not be seen" if blind > 1 else ""
+            if reason and not self._stopped.is_set():
+                return self._end(reason)
         return None
 
     def stop(self) -> None:
@@ -219,6 +222,14 @@ class Watch(threading.Thread):
         if machine.available < _LEAST_FREE * machine.total:
             return "the machine that graded it ran out of memory"
         return ""
+
+
+def _lives(process: int) -> bool:
+    """Whether a process runs: one that has ended has a number until it is asked for its result."""
+    try:
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _highest_number() -> int:
