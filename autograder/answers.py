@@ -58,12 +58,20 @@ def reference_answers(exercise: Exercise, cases: dict[str, Case]) -> Truths:
 
 
 def mistake_answers(exercise: Exercise, cases: dict[str, Case]) -> tuple[KnownMistake, ...]:
-    """What each declared mistake answers to the cases of parts by which mistakes are told."""
+    """What each declared mistake answers to the cases of parts by which mistakes are told.
+
+    Those that are known by a sign need no answers.
+    """
     from solutions.mistakes import mistakes_of
 
     cases = {n: case for n, case in cases.items() if exercise.part(case.part).tells_mistakes}
+    signed = {name for part in exercise.parts for name in part.signs}
     return tuple(
-        KnownMistake(m.name, m.explanation, run_probe(exercise, m.function, cases)[0])
+        KnownMistake(
+            m.name,
+            m.explanation,
+            {} if m.name in signed else run_probe(exercise, m.function, cases)[0],
+        )
         for m in mistakes_of(exercise.topic, exercise.name)
     )
 
@@ -150,7 +158,7 @@ def recorded_answers(exercise: Exercise) -> tuple[Truths, tuple[KnownMistake, ..
     Raises FileNotFoundError if they were never recorded.
     """
     found, mistakes_by_exercise = _read(exercise.topic)
-    everyone = found[exercise.name]
+    everyone = found.get(exercise.name, {})
     mistakes = tuple(
         KnownMistake(answers=everyone.get(mistake["name"], {}), **mistake)
         for mistake in mistakes_by_exercise[exercise.name]

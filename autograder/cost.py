@@ -95,7 +95,12 @@ def cost(
             scaling_exponent(sizes, answer[key].tolist()) > power
         )
 
-    signs = {ONE_AT_A_TIME: grows("calls", 0.7)}
+    def called_for_each_token(inputs: Inputs, answer: Answer, expected: Answer) -> bool:
+        # A loop over chunks grows as well, but calls less often than once a token.
+        often = all(c >= n for n, c in zip(sizes, answer["calls"].tolist(), strict=True))
+        return often and grows("calls", 0.7)(inputs, answer, expected)
+
+    signs = {ONE_AT_A_TIME: called_for_each_token}
     if exponent < 2:
         signs[ALL_PAIRS] = grows("largest_tensor", 1.7)
     counted = Part(

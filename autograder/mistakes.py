@@ -76,10 +76,9 @@ def _recognises(
     By their numbers, in every case; where those are random, by its sign; where they are right, by
     the properties that fail and by what was counted.
     """
-    cases = {name: case for name, case in cases.items() if name in mistake.answers}
     signs = [part for part in exercise.parts if mistake.name in part.signs]
     if signs:
-        return all(
+        shown = [
             _shows(
                 part.signs[mistake.name],
                 case.inputs,
@@ -89,7 +88,9 @@ def _recognises(
             for part in signs
             for name, case in cases.items()
             if case.part == part.name
-        )
+        ]
+        return bool(shown) and all(shown)
+    cases = {name: case for name, case in cases.items() if name in mistake.answers}
     if not _agree(exercise, cases, answers, mistake.answers):
         return False
     if not _agree(exercise, cases, mistake.answers, expected):
@@ -238,7 +239,9 @@ def _turned(inputs: Inputs, x: Tensor, expected: Tensor) -> Tensor:
 
 
 def _with_all_digits(inputs: Inputs, x: Tensor, expected: Tensor) -> Tensor:
-    short = x.dtype == torch.float64 and x.shape == expected.shape
+    # With or without .to(x.dtype) at the end.
+    longer = _in_the_type_given(inputs, x)
+    short = longer.dtype == torch.float64 and x.shape == expected.shape
     return expected if short and not wrong_entries(x.float(), expected).any() else x
 
 
@@ -246,10 +249,22 @@ def _with_gradients(inputs: Inputs, x: Tensor, expected: Tensor) -> Tensor:
     return x if x.numel() else _in_the_type_given(inputs, expected)
 
 
+def _right(case: Case, expected: Answer) -> Answer:
+    right = {name: _in_the_type_given(case.inputs, x) for name, x in expected.items()}
+    mutable = sum(map(is_mutable, case.inputs.values()))
+    return right | {CHANGED: torch.zeros(mutable, dtype=torch.uint8)}
+
+
 def _inputs_kept(case: Case, answer: Answer | Raised, expected: Answer) -> Answer | Raised:
     if isinstance(answer, Raised):
+        # Autograd refuses to write into what it is given, and into what it still needs.
+        refused = "in-place operation" in answer.message or "inplace" in answer.message
+        return _right(case, expected) if refused else answer
+    if not answer[CHANGED].any():
         return answer
-    return answer | {CHANGED: torch.zeros_like(answer[CHANGED])}
+    # Gradients are computed from what was given: they are wrong because of it.
+    right = {n: x for n, x in _right(case, expected).items() if n.startswith("grad_")}
+    return answer | right | {CHANGED: torch.zeros_like(answer[CHANGED])}
 
 
 def _axes(case: Case) -> int:
@@ -265,9 +280,7 @@ def _only_the_usual_axes(
     def repair(case: Case, answer: Answer | Raised, expected: Answer) -> Answer | Raised:
         if _axes(case) == usual or not expected:
             return answer
-        right = {name: _in_the_type_given(case.inputs, x) for name, x in expected.items()}
-        mutable = sum(map(is_mutable, case.inputs.values()))
-        return right | {CHANGED: torch.zeros(mutable, dtype=torch.uint8)}
+        return _right(case, expected)
 
     return _repaired_by(repair)(exercise, cases, answers, expected)
 
@@ -293,9 +306,9 @@ def _costs(name: str) -> Explains:
 GENERAL = (
     GeneralMistake(
         "it overwrites what it is given",
-        "The numbers are right, but a tensor that the function was given holds others afterwards. "
-        "Who called it may still need that tensor. Make a new one: x = x + y instead of x += y, "
-        "x.clone() before x[...] = y.",
+        "The numbers are right, but a tensor that the function was given, or that autograd still "
+        "needs, holds others afterwards. Make a new one: x = x + y instead of x += y, x.clone() "
+        "before x[...] = y.",
         _repaired_by(_inputs_kept),
     ),
     GeneralMistake(

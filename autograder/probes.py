@@ -37,6 +37,8 @@ def as_tensor(value: Any, name: str = "output") -> Tensor:
         # What `max` and `sort` give with a dimension is a tuple, though its type has other names.
         kind = "tuple" if isinstance(value, tuple) else type(value).__name__
         raise AnswerError(f"the {name} is a {kind}, expected a tensor")
+    if value.is_complex():
+        raise AnswerError(f"the {name} is complex, expected real numbers")
     return value
 
 

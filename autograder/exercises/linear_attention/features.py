@@ -1,4 +1,4 @@
-"""The exercises of 02_linear_attention on random features."""
+"""The exercises of 02_linear_attention on random features of a kernel."""
 
 import math
 from collections.abc import Callable
@@ -6,23 +6,25 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-from autograder.cases import normal
+from autograder.cases import in_float64, normal
 from autograder.exercise import Answer, Exercise, Inputs, Part, Property
+from autograder.exercises.linear_attention.attention import LEADS
 from autograder.probes import as_tensor, with_gradients
-from autograder.properties import are_equal, matches
+from autograder.properties import matches
 
 DRAWS = 300
 # Five standard errors: a right version fails a test of this kind about once in a million.
 STANDARD_ERRORS = 5
+UNBIASED = f"unbiased: the mean over {DRAWS} draws is exp(xᵀy)"
 
 
-def _kernel_estimates(function: Callable, x: Tensor, y: Tensor, projections: Tensor) -> Tensor:
+def _estimates_probe(function: Callable, x: Tensor, y: Tensor, projections: Tensor) -> Answer:
     """φ(x)ᵀφ(y) for each pair of rows and each projection: (draws, pairs)."""
     rows = []
     for projection in projections:
         phi_x, phi_y = as_tensor(function(x, projection)), as_tensor(function(y, projection))
         rows.append((phi_x * phi_y).sum(dim=-1))
-    return torch.stack(rows)
+    return {"estimates": torch.stack(rows)}
 
 
 def _estimator_case(generator: Generator, num_features: int, **more: object) -> Inputs:
@@ -36,25 +38,16 @@ def _estimator_case(generator: Generator, num_features: int, **more: object) -> 
     }
 
 
-def _features_probe(
-    function: Callable,
-    x: Tensor,
-    y: Tensor | None = None,
-    projection: Tensor | None = None,
-    projections: Tensor | None = None,
-) -> Answer:
-    if projections is not None:
-        return {"estimates": _kernel_estimates(function, x, y, projections)}
-    num_features = as_tensor(function(x, projection)).shape[-1]
-    cotangent = torch.linspace(-1, 1, num_features, dtype=x.dtype).expand(*x.shape[:-1], -1)
-    answer = with_gradients(lambda x: function(x, projection), {"x": x}, cotangent)
-    answer["features"] = answer.pop("output")
-    if y is not None:
-        answer["kernel"] = answer["features"] @ function(y, projection).mT
-    return answer
+def _other_form(inputs: Inputs, answer: Answer) -> str | None:
+    estimates, shape = answer["estimates"], (len(inputs["projections"]), len(inputs["x"]))
+    if estimates.shape == shape and estimates.is_floating_point():
+        return None
+    return f"the features of {shape[1]} rows do not give {shape[1]} numbers φ(x)ᵀφ(y)"
 
 
 def _biased(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
+    if text := _other_form(inputs, answer):
+        return text
     estimates = answer["estimates"].double()
     truth = (inputs["x"] * inputs["y"]).sum(dim=-1).double().exp()
     mean, error = estimates.mean(dim=0), estimates.std(dim=0) / math.sqrt(len(estimates))
@@ -69,13 +62,18 @@ def _biased(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
 
 
 def _wrong_rate(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
+    if text := _other_form(inputs, answer):
+        return text
     truth = (inputs["x"] * inputs["y"]).sum(dim=-1).double().exp()
-    errors = answer["estimates"].double() - truth
-    expected_errors = expected["estimates"] - truth
-    ratio = (errors.square().mean() / expected_errors.square().mean()).sqrt().item()
-    if 0.8 < ratio < 1.25:
-        return None
     m = inputs["projections"].shape[1]
+    # The variance of the mean of m independent draws.
+    sums = (inputs["x"] + inputs["y"]).double().square().sum(dim=-1)
+    variance = truth.square() * (sums.exp() - 1) / m
+    squares = (answer["estimates"].double() - truth).square().mean()
+    ratio = (squares / variance.mean()).sqrt().item()
+    # Over 300 draws it is 1 ± 0.2 at most.
+    if 0.7 < ratio < 1.4:
+        return None
     return (
         f"with m = {m} the error is {ratio:.3g} times that of m independent draws: the estimate "
         "is not their mean"
@@ -83,6 +81,8 @@ def _wrong_rate(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
 
 
 def _wider_than_trigonometric(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
+    if text := _other_form(inputs, answer):
+        return text
     x, y = inputs["x"].double(), inputs["y"].double()
     angles = (inputs["projections"].double() @ (x - y).mT).cos().mean(dim=1)  # (draws, pairs)
     trigonometric = angles * ((x.square() + y.square()).sum(dim=-1) / 2).exp()
@@ -98,30 +98,52 @@ def _wider_than_trigonometric(inputs: Inputs, answer: Answer, expected: Answer) 
 # --- trigonometric_random_features ---------------------------------------------------------------
 
 
-def _trigonometric_cases(generator: Generator) -> dict[str, Inputs]:
+def _pairs(generator: Generator, *lead: int, n: int = 5, m: int = 6) -> Inputs:
     return {
-        "short": {
-            "x": normal(generator, 2, 5, 4, scale=0.7),
-            "y": normal(generator, 2, 5, 4, scale=0.7),
-            "projection": normal(generator, 6, 4),
-        },
-        "one feature": {
-            "x": normal(generator, 3, 4),
-            "y": normal(generator, 3, 4),
-            "projection": normal(generator, 1, 4),
-        },
-        "many draws": _estimator_case(generator, 16),
+        "x": normal(generator, *lead, n, 4, scale=0.7),
+        "y": normal(generator, *lead, n, 4, scale=0.7),
+        "projection": normal(generator, m, 4),
+        "cotangent": normal(generator, *lead, n, n),
     }
 
 
-def _trigonometric_probe(function: Callable, **inputs: Tensor) -> Answer:
-    # Whether cosines and sines alternate is free: only φ(x)ᵀφ(y) is held against the reference.
-    answer = _features_probe(function, **inputs)
-    answer.pop("features", None)
-    answer.pop("grad_x", None)
-    return answer
+def _trigonometric_cases(generator: Generator) -> dict[str, Inputs]:
+    long = _pairs(generator, 1, 2)
+    # exp(‖x‖²) alone overflows float32 here, exp(‖x‖²/2) does not.
+    long["x"] = 11 * torch.nn.functional.normalize(long["x"], dim=-1)
+    return {
+        "short": _pairs(generator, 2, 2),
+        "one feature": _pairs(generator, 1, 3, m=1),
+        "one row": _pairs(generator, 1, 1, n=1),
+        "long x": long,
+        "float64": in_float64(_pairs(generator, 2, 1)),
+        **{name: _pairs(generator, *lead) for name, lead in LEADS.items()},
+    }
 
 
+def _trigonometric_probe(
+    function: Callable, x: Tensor, y: Tensor, projection: Tensor, cotangent: Tensor
+) -> Answer:
+    # Whether cosines and sines alternate is free: φ(x)ᵀφ(y) is held against the reference.
+    features = []
+
+    def kernel(x: Tensor, y: Tensor) -> Tensor:
+        features.append(as_tensor(function(x, projection)))
+        return features[0] @ as_tensor(function(y, projection)).mT
+
+    answer = with_gradients(kernel, {"x": x, "y": y}, cotangent)
+    return answer | {"features": features[0]}
+
+
+def _not_two_a_draw(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
+    shape = tuple(answer["features"].shape)
+    right = (*inputs["x"].shape[:-1], 2 * len(inputs["projection"]))
+    if shape == right:
+        return None
+    return f"the features have shape {shape}, expected {right}: a cosine and a sine for each draw"
+
+
+NUMBERS = ("short", "one feature", "one row", "float64", *LEADS)
 TRIGONOMETRIC = Exercise(
     "trigonometric_random_features",
     "linear_attention",
@@ -131,16 +153,16 @@ TRIGONOMETRIC = Exercise(
             _trigonometric_cases,
             _trigonometric_probe,
             (
-                matches(
-                    "kernel",
-                    title="φ(x)ᵀφ(y) equals the formula, draw by draw",
-                    points=2,
-                    cases=("short", "one feature"),
-                ),
-                Property(
-                    "unbiased: the mean over 300 draws is exp(xᵀy)", 1, _biased, ("many draws",)
-                ),
+                Property("two features for each draw", 1, _not_two_a_draw),
+                matches("output", title="φ(x)ᵀφ(y) equals the formula, draw by draw", points=2),
+                matches("grad_x", "grad_y", title="gradients are right", points=1, cases=NUMBERS),
             ),
+        ),
+        Part(
+            "estimates",
+            lambda generator: {"many draws": _estimator_case(generator, 16)},
+            _estimates_probe,
+            (Property(UNBIASED, 1, _biased),),
         ),
     ),
 )
@@ -149,22 +171,66 @@ TRIGONOMETRIC = Exercise(
 # --- positive_random_features --------------------------------------------------------------------
 
 
+def _features_probe(
+    function: Callable, x: Tensor, projection: Tensor, cotangent: Tensor | None = None
+) -> Answer:
+    return with_gradients(lambda x: function(x, projection), {"x": x}, cotangent)
+
+
 def _positive_cases(generator: Generator) -> dict[str, Inputs]:
+    def case(*lead: int, n: int = 5, m: int = 6) -> Inputs:
+        return {
+            "x": normal(generator, *lead, n, 4),
+            "projection": normal(generator, m, 4),
+            "cotangent": normal(generator, *lead, n, m),
+        }
+
+    return {
+        "short": case(2, 3),
+        "one feature": case(1, 3, m=1),
+        "one row": case(1, 1, n=1),
+        "float64": in_float64(case(2, 1)),
+        **{name: case(*lead) for name, lead in LEADS.items()},
+    }
+
+
+def _extreme_cases(generator: Generator) -> dict[str, Inputs]:
     projection = normal(generator, 8, 64)
+    return {
+        # ωᵀx is about 128 here, where exp overflows float32, but ωᵀx − ‖x‖²/2 is about 0.
+        "long vectors": {"x": 2 * projection[:5].expand(1, 1, 5, 64), "projection": projection},
+        # The exponent of row 0 is about ‖ω‖² · 3/8, near 24.
+        "large features": {"x": 1.5 * projection[:1].expand(1, 1, 1, 64), "projection": projection},
+    }
+
+
+def _small_cases(generator: Generator) -> dict[str, Inputs]:
+    # ‖x‖²/2 is more than 32, and ωᵀx is small.
+    x = normal(generator, 1, 2, 5, 4).clamp(-2, 2)
+    x[..., 0] = 8.0
+    projection = normal(generator, 6, 4).clamp(-2, 2) * torch.tensor([0.3, 1, 1, 1])
+    return {"small features": {"x": x, "projection": projection}}
+
+
+def _positive_estimates(generator: Generator) -> dict[str, Inputs]:
     opposite = normal(generator, 5, 4, scale=0.8)
     return {
-        "short": {"x": normal(generator, 2, 5, 4), "projection": normal(generator, 6, 4)},
-        "one feature": {"x": normal(generator, 3, 4), "projection": normal(generator, 1, 4)},
-        # ωᵀx is about 128 here, where exp overflows float32, but ωᵀx − ‖x‖²/2 is about 0.
-        "long vectors": {"x": 2 * projection[:5], "projection": projection},
-        # The exponent of row 0 is about ‖ω‖² · 3/8, near 24.
-        "large features": {"x": 1.5 * projection[:1], "projection": projection},
         "many draws": _estimator_case(generator, 16),
         "more features": _estimator_case(generator, 256),
         "small kernel": _estimator_case(generator, 16, x=opposite, y=-opposite),
     }
 
 
+def _adds_to_features(inputs: Inputs, answer: Answer, expected: Answer) -> bool:
+    added = answer["output"].double() - expected["output"]
+    # The features are tiny; what is added is the same for all.
+    return added.shape == inputs["x"].shape[:-1] + inputs["projection"].shape[:1] and bool(
+        added.min() > 0 and added.max() < 1.01 * added.min()
+    )
+
+
+EXTREME = "right where x is long: finite, and nothing is added to small features"
+ADDED = "something added to the features"
 POSITIVE = Exercise(
     "positive_random_features",
     "linear_attention",
@@ -174,206 +240,37 @@ POSITIVE = Exercise(
             _positive_cases,
             _features_probe,
             (
-                matches(
-                    "features",
-                    title="equals exp(ωᵀx − ‖x‖²/2) / √m",
-                    points=2,
-                    cases=("short", "one feature"),
-                ),
-                matches(
-                    "features",
-                    title="finite and right for long x",
-                    points=1,
-                    cases=("long vectors", "large features"),
-                ),
+                matches("output", title="equals exp(ωᵀx − ‖x‖²/2) / √m", points=2),
+                matches("grad_x", title="the gradient is right", points=1),
+            ),
+        ),
+        Part(
+            "extremes",
+            _extreme_cases,
+            _features_probe,
+            (matches("output", title=EXTREME, points=1),),
+        ),
+        Part(
+            "small features",
+            _small_cases,
+            _features_probe,
+            (matches("output", title=EXTREME, points=0),),
+            signs={ADDED: _adds_to_features},
+        ),
+        Part(
+            "estimates",
+            _positive_estimates,
+            _estimates_probe,
+            (
+                Property(UNBIASED, 1, _biased, ("many draws",)),
                 Property(
-                    "unbiased: the mean over 300 draws is exp(xᵀy)", 1, _biased, ("many draws",)
-                ),
-                Property(
-                    "the error falls like 1/√m",
-                    1,
-                    _wrong_rate,
-                    ("many draws", "more features"),
+                    "the error falls like 1/√m", 1, _wrong_rate, ("many draws", "more features")
                 ),
                 Property(
                     "scatters less than trigonometric features where exp(xᵀy) is small",
                     1,
                     _wider_than_trigonometric,
                     ("small kernel",),
-                ),
-            ),
-        ),
-    ),
-)
-
-
-# --- orthogonal_random_features ------------------------------------------------------------------
-
-
-def _orthogonal_cases(generator: Generator) -> dict[str, Inputs]:
-    seed = int(torch.randint(2**31, (), generator=generator))
-    return {
-        "one block": {"num_features": 8, "dim": 8, "seed": seed},
-        "fewer rows than columns": {"num_features": 5, "dim": 8, "seed": seed + 1},
-        "several blocks": {"num_features": 21, "dim": 8, "seed": seed + 2},
-        "many draws": {"num_features": 8, "dim": 4, "seed": seed + 3, "draws": DRAWS},
-    }
-
-
-def _orthogonal_probe(
-    function: Callable, num_features: int, dim: int, seed: int, draws: int = 1
-) -> Answer:
-    def draw(times: int) -> Tensor:
-        generator = Generator().manual_seed(seed)
-        return torch.stack(
-            [as_tensor(function(num_features, dim, generator)) for _ in range(times)]
-        )
-
-    answer = {"rows": draw(draws)}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)  # another state of torch's own generator must change nothing
-        return answer | {"again": draw(1)}
-
-
-def _wrong_shape(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
-    shape, right = tuple(answer["rows"].shape[1:]), (inputs["num_features"], inputs["dim"])
-    return None if shape == right else f"the result has shape {shape}, expected {right}"
-
-
-def _not_orthogonal(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
-    directions = torch.nn.functional.normalize(answer["rows"][0].double(), dim=-1)
-    for start in range(0, len(directions), inputs["dim"]):
-        block = directions[start : start + inputs["dim"]]
-        cosines = (block @ block.mT - torch.eye(len(block))).abs()
-        if not (cosines < 1e-4).all():
-            return (
-                f"rows {start} to {start + len(block) - 1} are one block, but two of them have a "
-                f"cosine of {cosines.max():.2f}, not 0"
-            )
-    return None
-
-
-# ‖ω‖² of a standard normal row is chi-squared with d degrees of freedom: mean d, variance 2 d,
-# fourth central moment 12 d (d + 4).
-
-
-def _wrong_mean_length(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
-    squares, dim = answer["rows"].double().square().sum(dim=-1).flatten(), inputs["dim"]
-    if (squares.mean() - dim).abs() <= STANDARD_ERRORS * math.sqrt(2 * dim / len(squares)):
-        return None
-    return (
-        f"‖ω‖² has mean {squares.mean():.2f} over {len(squares)} rows; "
-        f"for normal rows of {dim} numbers it is {dim}"
-    )
-
-
-def _wrong_spread_of_lengths(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
-    squares, dim = answer["rows"].double().square().sum(dim=-1).flatten(), inputs["dim"]
-    error = math.sqrt(8 * dim * (dim + 6) / len(squares))
-    if (squares.var() - 2 * dim).abs() <= STANDARD_ERRORS * error:
-        return None
-    return (
-        f"‖ω‖² has variance {squares.var():.2f} over {len(squares)} rows; "
-        f"for normal rows of {dim} numbers it is {2 * dim}"
-    )
-
-
-def _dependent_lengths(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
-    lengths = answer["rows"].double().norm(dim=-1)  # (draws, num_features)
-    if not (lengths.std(dim=0) > 1e-3 * lengths.mean(dim=0)).all():
-        return f"over {len(lengths)} draws, the length of a row is always the same"
-    correlation = torch.corrcoef(lengths.mT).fill_diagonal_(0)
-    if (correlation.abs() <= STANDARD_ERRORS / math.sqrt(len(lengths))).all():
-        return None
-    first, second = divmod(int(correlation.abs().argmax()), len(correlation))
-    return (
-        f"over {len(lengths)} draws, the lengths of rows {first} and {second} have a correlation "
-        f"of {correlation[first, second]:.2f}, not 0"
-    )
-
-
-def _likelier_direction(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
-    rows, dim = answer["rows"].double(), inputs["dim"]
-    mean = torch.nn.functional.normalize(rows, dim=-1).mean(dim=0)  # (num_features, dim)
-    if mean.abs().max() <= STANDARD_ERRORS / math.sqrt(dim * len(rows)):
-        return None
-    row, column = divmod(int(mean.abs().argmax()), dim)
-    return (
-        f"over {len(rows)} draws, coordinate {column} of row {row}'s direction has mean "
-        f"{mean[row, column]:.2f}, not 0: some directions are likelier than others"
-    )
-
-
-def _longer_axis(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
-    rows = answer["rows"].double()
-    # Relative to the mean of all: their common length is another property's business.
-    squares = rows.square().mean(dim=(0, 1)) / rows.square().mean()  # (dim,)
-    away = (squares - 1).abs()
-    if away.max() <= STANDARD_ERRORS * math.sqrt(2 / rows[..., 0].numel()):
-        return None
-    column = int(away.argmax())
-    return (
-        f"over all rows, ω² of coordinate {column} is {squares[column]:.2f} times the mean of all "
-        "coordinates: lengths and directions depend on each other, or directions are not uniform"
-    )
-
-
-def _dependent_blocks(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
-    dim = inputs["dim"]
-    directions = torch.nn.functional.normalize(answer["rows"].double(), dim=-1)
-    squares = (directions[:, :dim] @ directions[:, dim:].mT).square().mean(dim=0)
-    # The squared cosine of independent directions: mean 1/d, variance 2 (d - 1) / (d² (d + 2)).
-    error = math.sqrt(2 * (dim - 1) / (dim**2 * (dim + 2)) / len(directions))
-    away = (squares - 1 / dim).abs()
-    if away.max() <= STANDARD_ERRORS * error:
-        return None
-    row, other = divmod(int(away.argmax()), squares.shape[1])
-    return (
-        f"over {len(directions)} draws, row {row} and row {dim + other} of the next block have a "
-        f"squared cosine of {squares[row, other]:.2f} on average, not 1/d = {1 / dim:.2f}: "
-        "draw each block for itself"
-    )
-
-
-ORTHOGONAL = Exercise(
-    "orthogonal_random_features",
-    "linear_attention",
-    (
-        Part(
-            "numbers",
-            _orthogonal_cases,
-            _orthogonal_probe,
-            (
-                Property("num_features rows of dim numbers", 1, _wrong_shape),
-                Property(
-                    "rows of a block are orthogonal",
-                    2,
-                    _not_orthogonal,
-                    ("one block", "fewer rows than columns", "several blocks"),
-                ),
-                Property(
-                    "the mean of ‖ω‖² is that of a normal row",
-                    1,
-                    _wrong_mean_length,
-                    ("many draws",),
-                ),
-                Property(
-                    "‖ω‖² varies as that of a normal row",
-                    1,
-                    _wrong_spread_of_lengths,
-                    ("many draws",),
-                ),
-                Property("lengths of rows are independent", 1, _dependent_lengths, ("many draws",)),
-                Property("every direction is as likely", 1, _likelier_direction, ("many draws",)),
-                Property("every axis gets the same length", 1, _longer_axis, ("many draws",)),
-                Property("blocks are independent", 1, _dependent_blocks, ("many draws",)),
-                are_equal(
-                    "rows",
-                    "again",
-                    "an equal generator gave other rows: draw everything from `generator`",
-                    title="all randomness comes from the generator",
-                    points=1,
-                    cases=("one block",),
                 ),
             ),
         ),

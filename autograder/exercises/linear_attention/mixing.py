@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-from autograder.cases import COUNTED_DIM, LONG_TOKENS, normal
+from autograder.cases import COUNTED_DIM, LONG_TOKENS, in_float64, normal
 from autograder.cost import cost
 from autograder.exercise import Answer, Exercise, Inputs, Part
 from autograder.probes import with_gradients
@@ -21,10 +21,14 @@ def _fourier_cases(generator: Generator) -> dict[str, Inputs]:
         return {"x": normal(generator, *shape), "cotangent": normal(generator, *shape)}
 
     return {
-        "even": case(2, 8, 6),
-        "odd": case(2, 7, 5),
-        "one token": case(2, 1, 4),
-        "one batch less": case(9, 4),
+        "even": case(2, 3, 8, 6),
+        "odd": case(3, 2, 7, 5),
+        "one token": case(2, 1, 1, 4),
+        "one sequence": case(1, 1, 6, 5),
+        "float64": in_float64(case(1, 2, 5, 6)),
+        "no leading axis": case(9, 4),
+        "one leading axis": case(3, 6, 4),
+        "three leading axes": case(2, 1, 3, 5, 4),
     }
 
 
@@ -36,7 +40,6 @@ def _tokens(generator: Generator, n: int) -> Inputs:
     return {"x": normal(generator, 1, n, COUNTED_DIM)}
 
 
-FOURIER_NUMBERS = ("even", "odd", "one token", "one batch less")
 FOURIER = Exercise(
     "fourier_mixing",
     "linear_attention",
@@ -50,9 +53,8 @@ FOURIER = Exercise(
                     "output",
                     title="equals the real part of the transform over both axes",
                     points=2,
-                    cases=FOURIER_NUMBERS,
                 ),
-                matches("grad_x", title="the gradient is right", points=1, cases=FOURIER_NUMBERS),
+                matches("grad_x", title="the gradient is right", points=1),
             ),
         ),
         *cost(
@@ -71,38 +73,50 @@ FOURIER = Exercise(
 
 def _filter_cases(generator: Generator) -> dict[str, Inputs]:
     def case(*shape: int) -> Inputs:
-        frequencies = (shape[-2] // 2 + 1, shape[-1])
         return {
             "x": normal(generator, *shape),
-            "real": normal(generator, *frequencies),
-            "imaginary": normal(generator, *frequencies),
+            "weights": normal(generator, shape[-2] // 2 + 1, shape[-1], 2),
             "cotangent": normal(generator, *shape),
         }
 
-    ones = case(2, 7, 4)
+    ones = torch.tensor([1.0, 0.0]).expand(4, 4, 2)
     return {
-        "all pass": ones | {"real": torch.ones(4, 4), "imaginary": torch.zeros(4, 4)},
-        "even": case(2, 8, 3),
-        "odd": case(2, 9, 3),
-        "one token": case(2, 1, 4),
+        "all pass": case(2, 1, 7, 4) | {"weights": ones},
+        "even": case(2, 1, 8, 3),
+        "odd": case(1, 2, 9, 3),
+        "one token": case(2, 2, 1, 4),
+        "two tokens": case(1, 1, 2, 3),
+        "float64": in_float64(case(1, 2, 5, 3)),
+        "no leading axis": case(7, 4),
+        "one leading axis": case(3, 6, 4),
+        "three leading axes": case(2, 1, 3, 5, 4),
     }
+
+
+def _filtered(function: Callable, x: Tensor, weights: Tensor) -> Tensor:
+    # The same memory as complex numbers, so that it is seen whether they were overwritten.
+    return function(x, torch.view_as_complex(weights))
 
 
 def _filter_probe(function: Callable, cotangent: Tensor, **tensors: Tensor) -> Answer:
-    return with_gradients(
-        lambda x, real, imaginary: function(x, torch.complex(real, imaginary)), tensors, cotangent
-    )
+    return with_gradients(lambda x, weights: _filtered(function, x, weights), tensors, cotangent)
 
 
 def _tokens_and_weights(generator: Generator, n: int) -> Inputs:
-    frequencies = n // 2 + 1, COUNTED_DIM
-    return _tokens(generator, n) | {
-        "real": normal(generator, *frequencies),
-        "imaginary": normal(generator, *frequencies),
-    }
+    weights = normal(generator, n // 2 + 1, COUNTED_DIM, 2)
+    return _tokens(generator, n) | {"weights": weights}
 
 
-FILTER_NUMBERS = ("even", "odd", "one token")
+FILTER_NUMBERS = (
+    "even",
+    "odd",
+    "one token",
+    "two tokens",
+    "float64",
+    "no leading axis",
+    "one leading axis",
+    "three leading axes",
+)
 FILTER = Exercise(
     "global_filter",
     "linear_attention",
@@ -123,8 +137,7 @@ FILTER = Exercise(
                 ),
                 matches(
                     "grad_x",
-                    "grad_real",
-                    "grad_imaginary",
+                    "grad_weights",
                     title="gradients reach the input and the weights",
                     points=1,
                     cases=FILTER_NUMBERS,
@@ -133,7 +146,7 @@ FILTER = Exercise(
         ),
         *cost(
             _tokens_and_weights,
-            lambda function, x, real, imaginary: function(x, torch.complex(real, imaginary)),
+            _filtered,
             exponent=1.2,
             largest=lambda n: ELEMENTS_PER_TOKEN * n,
             words=NO_DFT_MATRIX,

@@ -35,6 +35,67 @@ def exp_instead_of_elu_plus_1(x):
 
 
 @mistake(
+    right.elu_feature_map,
+    "relu(x) + 1 equals elu(x) + 1 for positive x only. For negative x it is always 1, with no "
+    "gradient; elu(x) + 1 goes down to 0 there, as exp(x).",
+)
+def relu_plus_1(x):
+    return F.relu(x) + 1
+
+
+@mistake(
+    right.elu_feature_map,
+    "softplus, log(1 + exp(x)), is smooth and positive too, but another feature map: elu(x) + 1 is "
+    "x + 1 for positive x.",
+)
+def softplus_instead_of_elu_plus_1(x):
+    return F.softplus(x)
+
+
+@mistake(
+    right.elu_feature_map,
+    "The 1 is added to x, before elu. It belongs to the result: elu(x) + 1.",
+)
+def plus_1_before_elu(x):
+    return F.elu(x + 1)
+
+
+@mistake(
+    right.elu_feature_map,
+    "1 is subtracted. elu goes down to −1, so 1 must be added to make it positive.",
+)
+def minus_1(x):
+    return F.elu(x) - 1
+
+
+@mistake(
+    right.elu_feature_map,
+    "The sigmoid is positive, but never more than 1. elu(x) + 1 is x + 1 for positive x.",
+)
+def sigmoid_instead_of_elu_plus_1(x):
+    return x.sigmoid()
+
+
+@mistake(
+    right.elu_feature_map,
+    "selu is elu times 1.05, and 1.76 times as deep below 0. Plain elu is asked for, with its "
+    "alpha of 1.",
+)
+def selu_plus_1(x):
+    return F.selu(x) + 1
+
+
+@mistake(
+    right.elu_feature_map,
+    "The numbers are right, and the gradient of large x is NaN. torch.where computes both sides: "
+    "exp(x) overflows from 89 on, and the gradient of the side that is not taken is 0 · ∞. Clamp "
+    "what goes into exp, x.clamp(max=0), or use elu.",
+)
+def exp_overflows_under_where(x):
+    return torch.where(x > 0, x + 1, x.exp())
+
+
+@mistake(
     right.linear_attention,
     "The result is right, but φ(Q)φ(K)ᵀ is computed first and costs n². Matrix products are "
     "associative: multiply φ(K)ᵀ with V first.",
@@ -84,139 +145,107 @@ def scale_of_softmax_kept(q, k, v, feature_map):
     return right.linear_attention(q * q.shape[-1] ** -0.5, k, v, feature_map)
 
 
-def _chunked(q, k, v, feature_map, chunk_size, causal_normaliser=True, offset=0, late=False):
+@mistake(
+    right.linear_attention,
+    "The sum is divided by the number of keys. Weights differ: divide by their sum, φ(q)ᵀ Σ φ(k).",
+)
+def divided_by_the_number_of_keys(q, k, v, feature_map):
+    return feature_map(q) @ (feature_map(k).mT @ v) / k.shape[-2]
+
+
+@mistake(
+    right.linear_attention,
+    "The feature map is applied to the keys only. The weights are φ(q)ᵀφ(k): queries need it too, "
+    "or weights can be negative.",
+)
+def feature_map_on_keys_only(q, k, v, feature_map):
+    phi_k = feature_map(k)
+    q = torch.cat([q, q], dim=-1)[..., : phi_k.shape[-1]]
+    return q @ (phi_k.mT @ v) / (q @ phi_k.sum(dim=-2).unsqueeze(-1))
+
+
+@mistake(
+    right.linear_attention,
+    "No feature map is applied. Without one the weights qᵀk can be negative, and their sum 0.",
+)
+def feature_map_not_used(q, k, v, feature_map):
+    return right.linear_attention(q, k, v, lambda x: x)
+
+
+@mistake(
+    right.linear_attention,
+    "The feature map is applied to the values too. Values are what is averaged: they stay as they "
+    "are.",
+)
+def feature_map_on_values_too(q, k, v, feature_map):
+    return right.linear_attention(q, k, feature_map(v), feature_map)
+
+
+@mistake(
+    right.linear_attention,
+    "Queries and keys are scaled by d^-¼ before the feature map, as for softmax attention. Here "
+    "the feature map decides the scale.",
+)
+def queries_and_keys_scaled(q, k, v, feature_map):
+    scale = q.shape[-1] ** -0.25
+    return right.linear_attention(q * scale, k * scale, v, feature_map)
+
+
+@mistake(
+    right.linear_attention,
+    "The normaliser sums the features of the queries: φ(q)ᵀ Σ φ(q). It is the sum of the weights, "
+    "and those are of the keys: φ(q)ᵀ Σ φ(k).",
+)
+def normaliser_of_queries(q, k, v, feature_map):
+    phi_q = feature_map(q)
+    return phi_q @ (feature_map(k).mT @ v) / (phi_q @ phi_q.sum(dim=-2).unsqueeze(-1))
+
+
+@mistake(
+    right.linear_attention,
+    "Each row is divided by the sum of its own features, Σ φ(q). The sum of the weights is "
+    "φ(q)ᵀ Σ φ(k): the keys are in it.",
+)
+def divided_by_the_sum_of_features(q, k, v, feature_map):
+    phi_q = feature_map(q)
+    return phi_q @ (feature_map(k).mT @ v) / phi_q.sum(dim=-1, keepdim=True)
+
+
+@mistake(
+    right.linear_attention,
+    "The normaliser is detached: the outputs are right, and gradients leave out that the weights "
+    "of a query always sum to 1.",
+)
+def normaliser_detached(q, k, v, feature_map):
     phi_q, phi_k = feature_map(q), feature_map(k)
-    n, m = phi_k.shape[-2:]
-    key_values = v.new_zeros(*v.shape[:-2], m, v.shape[-1])
-    key_sum = v.new_zeros(*v.shape[:-2], m, 1)
-    everything = phi_k.sum(dim=-2).unsqueeze(-1)
-    outputs = []
-    for start in range(0, n, chunk_size):
-        chunk = slice(start, start + chunk_size)
-        queries, keys, values = phi_q[..., chunk, :], phi_k[..., chunk, :], v[..., chunk, :]
-        weights = (queries @ keys.mT).tril(offset)
-        if late:
-            key_values, key_sum = (
-                key_values + keys.mT @ values,
-                key_sum + keys.sum(-2).unsqueeze(-1),
-            )
-        numerator = weights @ values + queries @ key_values
-        normaliser = weights.sum(dim=-1, keepdim=True) + queries @ key_sum
-        if not causal_normaliser:
-            normaliser = queries @ everything
-        outputs.append(numerator / normaliser)
-        if not late:
-            key_values = key_values + keys.mT @ values
-            key_sum = key_sum + keys.sum(-2).unsqueeze(-1)
-    return torch.cat(outputs, dim=-2)
+    normaliser = phi_q @ phi_k.sum(dim=-2).unsqueeze(-1)
+    return phi_q @ (phi_k.mT @ v) / normaliser.detach()
 
 
 @mistake(
-    right.causal_linear_attention,
-    "A token does not see itself: inside a chunk the triangle leaves out its diagonal. Token t "
-    "sees tokens 0 to t, itself included.",
+    right.linear_attention,
+    "A query sees only the keys up to its own position. This exercise is not causal: every query "
+    "sees all keys.",
 )
-def off_by_one_token(q, k, v, feature_map, chunk_size):
-    return _chunked(q, k, v, feature_map, chunk_size, offset=-1)
-
-
-@mistake(
-    right.causal_linear_attention,
-    "The chunk's own keys are added to the running sums before its queries read them, so a query "
-    "sees its whole chunk, and its past twice. Read the state first, then update it.",
-)
-def state_updated_before_use(q, k, v, feature_map, chunk_size):
-    return _chunked(q, k, v, feature_map, chunk_size, late=True)
-
-
-@mistake(
-    right.causal_linear_attention,
-    "The numerator is causal, the normaliser is not: it sums φ(k) over all keys, later ones too. "
-    "Both need the same prefix sum.",
-)
-def normaliser_not_causal(q, k, v, feature_map, chunk_size):
-    return _chunked(q, k, v, feature_map, chunk_size, causal_normaliser=False)
-
-
-@mistake(
-    right.causal_linear_attention,
-    "The result is right, but the outer product φ(k)vᵀ of every token is kept, an n × d × d "
-    "tensor. Only one sum for each chunk is needed; inside a chunk use the chunk × chunk weights.",
-)
-def outer_product_of_every_token(q, k, v, feature_map, chunk_size):
-    phi_q, phi_k = feature_map(q), feature_map(k)
-    key_values = (phi_k.unsqueeze(-1) * v.unsqueeze(-2)).cumsum(dim=-3)
-    numerator = (phi_q.unsqueeze(-2) @ key_values).squeeze(-2)
-    return numerator / (phi_q * phi_k.cumsum(dim=-2)).sum(dim=-1, keepdim=True)
-
-
-@mistake(
-    right.causal_linear_attention,
-    "The result is right, but the whole n × n triangle of weights is computed. Only the squares "
-    "on the diagonal, chunk × chunk, are needed; the rest is read from prefix sums.",
-)
-def masked_quadratic_form(q, k, v, feature_map, chunk_size):
+def causal_although_not_asked(q, k, v, feature_map):
     weights = (feature_map(q) @ feature_map(k).mT).tril()
-    return (weights / weights.sum(dim=-1, keepdim=True)) @ v
+    return weights @ v / weights.sum(dim=-1, keepdim=True)
 
 
 @mistake(
-    right.causal_linear_attention,
-    "The outputs are right, the gradients NaN where n is not a multiple of the chunk. A padded "
-    "query with features 0 gives 0/0; cutting that row off does not take its NaN out of the "
-    "backward pass. Cut numerator and normaliser to n tokens first, then divide.",
+    right.linear_attention,
+    "elu(x) + 1 is used, whatever `feature_map` is. Call the one that is given.",
 )
-def divided_before_the_padding_is_cut_off(q, k, v, feature_map, chunk_size):
-    n = q.shape[-2]
-    padding = -n % chunk_size
-    phi_q, phi_k = (F.pad(feature_map(x), (0, 0, 0, padding)) for x in (q, k))
-    values = F.pad(v, (0, 0, 0, padding))
-    return _chunked(phi_q, phi_k, values, lambda x: x, chunk_size)[..., :n, :]
+def always_elu_plus_1(q, k, v, feature_map):
+    return right.linear_attention(q, k, v, right.elu_feature_map)
 
 
 @mistake(
-    right.causal_linear_attention,
-    "The tokens are taken one by one, or a few at a time, whatever `chunk_size` says: many small "
-    "steps in a row. Take a chunk at once: its own part by chunk × chunk weights, everything "
-    "before it from the running sums.",
+    right.linear_attention,
+    "The normaliser is not the sum of the weights: something is added to it, or it is kept above a "
+    "bound. Features are positive, so it is never 0, and where they are small what you add counts "
+    "more than they do. Divide by φ(q)ᵀ Σ φ(k) alone.",
 )
-def steps_smaller_than_a_chunk(q, k, v, feature_map, chunk_size):
-    return _chunked(q, k, v, feature_map, 1)
-
-
-@mistake(
-    right.recurrent_step,
-    "The output is read before the token is added, so a token does not see itself, and the first "
-    "divides 0 by 0. Add φ(k)vᵀ and φ(k) first.",
-)
-def read_before_update(state, q_t, k_t, v_t, feature_map):
-    key_values, key_sum = state
-    phi_q, phi_k = feature_map(q_t), feature_map(k_t)
-    output = (phi_q.unsqueeze(-2) @ key_values).squeeze(-2)
-    output = output / (phi_q * key_sum).sum(dim=-1, keepdim=True)
-    key_values = key_values + phi_k.unsqueeze(-1) * v_t.unsqueeze(-2)
-    return (key_values, key_sum + phi_k), output
-
-
-@mistake(
-    right.recurrent_step,
-    "The state is overwritten in place. Autograd still needs its old value for the backward pass, "
-    "and the caller's copy changes under its feet. Make a new tensor: state = state + …",
-)
-def state_changed_in_place(state, q_t, k_t, v_t, feature_map):
-    key_values, key_sum = state
-    phi_q, phi_k = feature_map(q_t), feature_map(k_t)
-    key_values += phi_k.unsqueeze(-1) * v_t.unsqueeze(-2)
-    key_sum += phi_k
-    numerator = torch.einsum("...m,...me->...e", phi_q, key_values)
-    return (key_values, key_sum), numerator / (phi_q * key_sum).sum(dim=-1, keepdim=True)
-
-
-@mistake(
-    right.recurrent_step,
-    "The state is detached, so no gradient reaches the tokens before. It is cheaper, and it does "
-    "not train what to remember.",
-)
-def state_detached(state, q_t, k_t, v_t, feature_map):
-    state = tuple(part.detach() for part in state)
-    return right.recurrent_step(state, q_t, k_t, v_t, feature_map)
+def something_added_to_the_normaliser(q, k, v, feature_map):
+    phi_q, phi_k = feature_map(q), feature_map(k)
+    return phi_q @ (phi_k.mT @ v) / (phi_q @ phi_k.sum(dim=-2).unsqueeze(-1) + 1e-6)

@@ -74,39 +74,78 @@ def transform_scaled(x):
 
 
 @mistake(
-    right.global_filter,
-    "irfft is not told the length. It then assumes 2 · (frequencies − 1), which is one too few "
-    "when n is odd.",
+    right.fourier_mixing,
+    "The imaginary part is returned. FNet keeps the real part.",
 )
-def length_not_given(x, weights):
-    return torch.fft.irfft(torch.fft.rfft(x, dim=-2) * weights, dim=-2)
+def imaginary_part_instead(x):
+    return torch.fft.fft2(x).imag
 
 
 @mistake(
-    right.global_filter,
-    "There is no transform back: the result is the filtered spectrum, not a sequence.",
+    right.fourier_mixing,
+    "The result is divided by n·d: it is the inverse transform, or scaled as that. FNet's is the "
+    "plain sum, without a factor.",
 )
-def not_transformed_back(x, weights):
-    spectrum = torch.fft.fft(x, dim=-2)
-    n = x.shape[-2]
-    mirrored = weights[1 : (n + 1) // 2].flip(0).conj()
-    return (spectrum * torch.cat([weights, mirrored])).real
+def divided_by_n_d(x):
+    return torch.fft.fft2(x, norm="forward").real
 
 
 @mistake(
-    right.global_filter,
-    "Only the real part of the weights is used. Their phase is what shifts a frequency in time; "
-    "without it every filter is symmetric.",
+    right.fourier_mixing,
+    "rfft2 returns half of the channels' frequencies. The result must be as large as x: use fft2.",
 )
-def phase_of_weights_dropped(x, weights):
-    return right.global_filter(x, weights.real + 0j)
+def half_of_the_frequencies(x):
+    return torch.fft.rfft2(x).real
 
 
 @mistake(
-    right.global_filter,
-    "The two transforms scale differently: one divides by √n, the other by n. Use the same `norm` "
-    "for both.",
+    right.fourier_mixing,
+    "The other half of the frequencies is the first one mirrored over channels only. The tokens' "
+    "frequencies are mirrored too: X[j, k] is the conjugate of X[−j, −k].",
 )
-def transforms_scaled_differently(x, weights):
-    spectrum = torch.fft.rfft(x, dim=-2, norm="ortho") * weights
-    return torch.fft.irfft(spectrum, n=x.shape[-2], dim=-2)
+def mirrored_over_channels_only(x):
+    half = torch.fft.rfft2(x).real
+    return torch.cat([half, half[..., 1 : (x.shape[-1] + 1) // 2].flip(-1)], dim=-1)
+
+
+@mistake(
+    right.fourier_mixing,
+    "fftshift without dim moves frequency 0 to the middle, and batches and heads to other places. "
+    "FNet leaves the order of the transform as it is.",
+)
+def all_axes_shifted(x):
+    return torch.fft.fftshift(torch.fft.fft2(x)).real
+
+
+@mistake(
+    right.fourier_mixing,
+    "x is added to the result. The residual connection belongs to the layer around it.",
+)
+def input_added(x):
+    return x + torch.fft.fft2(x).real
+
+
+@mistake(
+    right.fourier_mixing,
+    "The channels are transformed twice and the tokens not at all. One transform has dim=-1, the "
+    "other dim=-2.",
+)
+def channels_transformed_twice(x):
+    return torch.fft.fft(torch.fft.fft(x, dim=-1), dim=-1).real
+
+
+@mistake(
+    right.fourier_mixing,
+    "The second transform runs over the first axis, the batch, and mixes sequences that have "
+    "nothing to do with each other. Count from the end: tokens are dim=-2.",
+)
+def first_axis_for_tokens(x):
+    return torch.fft.fft(torch.fft.fft(x, dim=-1), dim=0).real
+
+
+@mistake(
+    right.fourier_mixing,
+    "The transform is undone: transformed forward and back, x returns.",
+)
+def transformed_forward_and_back(x):
+    return torch.fft.irfft2(torch.fft.rfft2(x), s=x.shape[-2:])
