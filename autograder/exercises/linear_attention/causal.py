@@ -167,7 +167,10 @@ CAUSAL = Exercise(
             "wide features",
             _wide_cases,
             _causal_probe,
-            (matches("output", *GRADIENTS, title=ACROSS, points=0),),
+            (
+                matches("output", title=ACROSS, points=0),
+                matches(*GRADIENTS, title="gradients are right", points=0),
+            ),
             tells_mistakes=False,
         ),
         Part(
@@ -244,6 +247,7 @@ def _recurrent_cases(generator: Generator) -> dict[str, Inputs]:
     return {
         "nine tokens": _recurrent_case(generator, 9, 4, 3),
         "one token": _recurrent_case(generator, 1, 4, 4),
+        "one number a value": _recurrent_case(generator, 4, 4, 1),
         "one sequence": _recurrent_case(generator, 4, 4, 3, lead=(1, 1)),
         "large numbers": _recurrent_case(generator, 6, 3, 4, scale=8.0),
         "float64": in_float64(_recurrent_case(generator, 5, 4, 3)),
@@ -263,7 +267,15 @@ def _state_and_output(returned: object) -> tuple[tuple[Tensor, Tensor], Tensor]:
     match returned:
         case ((Tensor() as key_values, Tensor() as key_sum), Tensor() as output):
             return (key_values, key_sum), output
-    raise AnswerError("return two things, the new state and the output: (S, z), output")
+        case (Tensor(), (Tensor(), Tensor())):
+            what = "the output comes first"
+        case (Tensor(), Tensor(), Tensor()):
+            what = "three tensors came back, and S and z belong into a pair"
+        case Tensor():
+            what = "one tensor came back, without a state"
+        case _:
+            what = f"a {type(returned).__name__} of another form came back"
+    raise AnswerError(f"{what}: return two things, the new state and the output: (S, z), output")
 
 
 def _numbers(state: tuple[Tensor, Tensor]) -> Tensor:
@@ -351,7 +363,10 @@ RECURRENT = Exercise(
             "wide features",
             _wide_steps,
             _recurrent_probe,
-            (matches("output", *GRADIENTS, title=RECURRENT_TITLE, points=0),),
+            (
+                matches("output", title=RECURRENT_TITLE, points=0),
+                matches(*GRADIENTS, title="gradients flow through the state", points=0),
+            ),
             tells_mistakes=False,
         ),
         Part(

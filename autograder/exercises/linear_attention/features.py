@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from autograder.cases import in_float64, normal
-from autograder.exercise import Answer, Exercise, Inputs, Part, Property
+from autograder.exercise import Answer, Complaint, Exercise, Inputs, Part, Property
 from autograder.exercises.linear_attention.attention import LEADS
 from autograder.probes import as_tensor, with_gradients
 from autograder.properties import matches
@@ -19,10 +19,12 @@ UNBIASED = f"unbiased: the mean over {DRAWS} draws is exp(xᵀy)"
 
 
 def _estimates_probe(function: Callable, x: Tensor, y: Tensor, projections: Tensor) -> Answer:
-    """φ(x)ᵀφ(y) for each pair of rows and each projection: (draws, pairs)."""
+    """φ(x)ᵀφ(y) for each projection and each pair of rows."""
     rows = []
     for projection in projections:
-        phi_x, phi_y = as_tensor(function(x, projection)), as_tensor(function(y, projection))
+        # Numbers that no call before can have overwritten.
+        phi_x = as_tensor(function(x.clone(), projection.clone()))
+        phi_y = as_tensor(function(y.clone(), projection.clone()))
         rows.append((phi_x * phi_y).sum(dim=-1))
     return {"estimates": torch.stack(rows)}
 
@@ -31,25 +33,30 @@ def _estimator_case(generator: Generator, num_features: int, **more: object) -> 
     # Of equal length: the estimates of longer vectors are so skewed that the spread of a sample
     # says little about the error of its mean.
     return {
-        "x": 0.7 * torch.nn.functional.normalize(normal(generator, 5, 4), dim=-1),
-        "y": 0.7 * torch.nn.functional.normalize(normal(generator, 5, 4), dim=-1),
+        "x": 0.7 * torch.nn.functional.normalize(normal(generator, 1, 1, 5, 4), dim=-1),
+        "y": 0.7 * torch.nn.functional.normalize(normal(generator, 1, 1, 5, 4), dim=-1),
         "projections": normal(generator, DRAWS, num_features, 4),
         **more,
     }
 
 
-def _other_form(inputs: Inputs, answer: Answer) -> str | None:
-    estimates, shape = answer["estimates"], (len(inputs["projections"]), len(inputs["x"]))
-    if estimates.shape == shape and estimates.is_floating_point():
-        return None
-    return f"the features of {shape[1]} rows do not give {shape[1]} numbers φ(x)ᵀφ(y)"
+Estimates = Callable[[Tensor, Tensor, Tensor, Tensor], str | None]
+"""(estimates (draws, pairs), x (pairs, d), y, projections) -> what is wrong, or None."""
 
 
-def _biased(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
-    if text := _other_form(inputs, answer):
-        return text
-    estimates = answer["estimates"].double()
-    truth = (inputs["x"] * inputs["y"]).sum(dim=-1).double().exp()
+def _of_estimates(wrong: Estimates) -> Complaint:
+    def complain(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
+        estimates, projections = answer["estimates"], inputs["projections"]
+        if estimates.shape != (len(projections), *inputs["x"].shape[:-1]):
+            return "the features of two rows do not give one number φ(x)ᵀφ(y)"
+        x, y = (inputs[name].double().flatten(0, -2) for name in "xy")
+        return wrong(estimates.double().flatten(1), x, y, projections.double())
+
+    return complain
+
+
+def _biased(estimates: Tensor, x: Tensor, y: Tensor, projections: Tensor) -> str | None:
+    truth = (x * y).sum(dim=-1).exp()
     mean, error = estimates.mean(dim=0), estimates.std(dim=0) / math.sqrt(len(estimates))
     away = (mean - truth).abs() / error
     if (away <= STANDARD_ERRORS).all():
@@ -61,16 +68,11 @@ def _biased(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
     )
 
 
-def _wrong_rate(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
-    if text := _other_form(inputs, answer):
-        return text
-    truth = (inputs["x"] * inputs["y"]).sum(dim=-1).double().exp()
-    m = inputs["projections"].shape[1]
+def _wrong_rate(estimates: Tensor, x: Tensor, y: Tensor, projections: Tensor) -> str | None:
+    truth, m = (x * y).sum(dim=-1).exp(), projections.shape[1]
     # The variance of the mean of m independent draws.
-    sums = (inputs["x"] + inputs["y"]).double().square().sum(dim=-1)
-    variance = truth.square() * (sums.exp() - 1) / m
-    squares = (answer["estimates"].double() - truth).square().mean()
-    ratio = (squares / variance.mean()).sqrt().item()
+    variance = truth.square() * ((x + y).square().sum(dim=-1).exp() - 1) / m
+    ratio = ((estimates - truth).square().mean() / variance.mean()).sqrt().item()
     # Over 300 draws it is 1 ± 0.2 at most.
     if 0.7 < ratio < 1.4:
         return None
@@ -80,13 +82,12 @@ def _wrong_rate(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
     )
 
 
-def _wider_than_trigonometric(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
-    if text := _other_form(inputs, answer):
-        return text
-    x, y = inputs["x"].double(), inputs["y"].double()
-    angles = (inputs["projections"].double() @ (x - y).mT).cos().mean(dim=1)  # (draws, pairs)
+def _wider_than_trigonometric(
+    estimates: Tensor, x: Tensor, y: Tensor, projections: Tensor
+) -> str | None:
+    angles = (projections @ (x - y).mT).cos().mean(dim=1)  # (draws, pairs)
     trigonometric = angles * ((x.square() + y.square()).sum(dim=-1) / 2).exp()
-    mine, theirs = answer["estimates"].double().std(dim=0), trigonometric.std(dim=0)
+    mine, theirs = estimates.std(dim=0), trigonometric.std(dim=0)
     if (mine < theirs).all():
         return None
     return (
@@ -125,11 +126,12 @@ def _trigonometric_probe(
     function: Callable, x: Tensor, y: Tensor, projection: Tensor, cotangent: Tensor
 ) -> Answer:
     # Whether cosines and sines alternate is free: φ(x)ᵀφ(y) is held against the reference.
-    features = []
+    # The second call gets a projection that the first cannot have overwritten.
+    features, untouched = [], projection.clone()
 
     def kernel(x: Tensor, y: Tensor) -> Tensor:
         features.append(as_tensor(function(x, projection)))
-        return features[0] @ as_tensor(function(y, projection)).mT
+        return features[0] @ as_tensor(function(y, untouched)).mT
 
     answer = with_gradients(kernel, {"x": x, "y": y}, cotangent)
     return answer | {"features": features[0]}
@@ -162,7 +164,7 @@ TRIGONOMETRIC = Exercise(
             "estimates",
             lambda generator: {"many draws": _estimator_case(generator, 16)},
             _estimates_probe,
-            (Property(UNBIASED, 1, _biased),),
+            (Property(UNBIASED, 1, _of_estimates(_biased)),),
         ),
     ),
 )
@@ -213,7 +215,7 @@ def _small_cases(generator: Generator) -> dict[str, Inputs]:
 
 
 def _positive_estimates(generator: Generator) -> dict[str, Inputs]:
-    opposite = normal(generator, 5, 4, scale=0.8)
+    opposite = normal(generator, 1, 1, 5, 4, scale=0.8)
     return {
         "many draws": _estimator_case(generator, 16),
         "more features": _estimator_case(generator, 256),
@@ -262,14 +264,17 @@ POSITIVE = Exercise(
             _positive_estimates,
             _estimates_probe,
             (
-                Property(UNBIASED, 1, _biased, ("many draws",)),
+                Property(UNBIASED, 1, _of_estimates(_biased), ("many draws",)),
                 Property(
-                    "the error falls like 1/√m", 1, _wrong_rate, ("many draws", "more features")
+                    "the error falls like 1/√m",
+                    1,
+                    _of_estimates(_wrong_rate),
+                    ("many draws", "more features"),
                 ),
                 Property(
                     "scatters less than trigonometric features where exp(xᵀy) is small",
                     1,
-                    _wider_than_trigonometric,
+                    _of_estimates(_wider_than_trigonometric),
                     ("small kernel",),
                 ),
             ),

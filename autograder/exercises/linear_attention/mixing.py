@@ -37,7 +37,7 @@ def _fourier_probe(function: Callable, x: Tensor, cotangent: Tensor) -> Answer:
 
 
 def _tokens(generator: Generator, n: int) -> Inputs:
-    return {"x": normal(generator, 1, n, COUNTED_DIM)}
+    return {"x": normal(generator, 1, 1, n, COUNTED_DIM)}
 
 
 FOURIER = Exercise(

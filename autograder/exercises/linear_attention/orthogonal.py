@@ -245,8 +245,8 @@ def _lengths_depend(inputs: Inputs, answer: Answer, expected: Answer) -> bool:
     lengths = _in_blocks(inputs, answer).norm(dim=-1)
     within, across = lengths - lengths[:, :1], lengths - lengths[:1]
     per_block, repeated = _equal_to(lengths, lengths - within), _equal_to(lengths, lengths - across)
-    ordered = lengths.reshape(inputs["draws"], -1).diff(dim=-1)
-    is_sorted = bool((ordered >= 0).all() or (ordered <= 0).all())
+    steps = lengths.reshape(inputs["draws"], -1).diff(dim=-1)
+    is_sorted = bool((steps > -1e-4).all() or (steps < 1e-4).all())
     return (per_block or repeated or is_sorted) and not (per_block and repeated)
 
 
@@ -262,6 +262,26 @@ def _first_sign_is_fixed(blocks: Tensor, dim: int) -> bool:
     rows = blocks @ blocks.mT
     orthogonal = _equal_to(rows, torch.diag_embed(rows.diagonal(dim1=-2, dim2=-1)))
     return orthogonal and bool((first <= 0).all() or (first >= 0).all())
+
+
+def _lengths_of_directions(blocks: Tensor, dim: int) -> bool:
+    """Lengths and directions are each right, and depend on each other."""
+    directions = torch.nn.functional.normalize(blocks, dim=-1)
+    each = (_wrong_lengths(blocks, dim), _likelier_direction(blocks, dim))
+    return not any((*each, _longer_axis(directions, dim))) and bool(_longer_axis(blocks, dim))
+
+
+def _lengths_of_r(blocks: Tensor, dim: int) -> bool:
+    """The diagonal of R: ‖ω‖² of row j has d − j degrees of freedom."""
+    squares, freedom = blocks.square().sum(dim=-1).mean(dim=0), torch.arange(dim, 0, -1)
+    error = (2 * freedom / len(blocks)).sqrt()
+    return bool(((squares - freedom).abs() <= STANDARD_ERRORS * error).all())
+
+
+def _lengths_of_m_numbers(inputs: Inputs, answer: Answer, expected: Answer) -> bool:
+    lengths, m = _in_blocks(inputs, answer).norm(dim=-1), inputs["num_features"]
+    # The norm of m normal numbers is √m ± 0.7.
+    return bool((lengths - m**0.5).abs().max() < 5)
 
 
 def _divided_by_root_m(inputs: Inputs, answer: Answer, expected: Answer) -> bool:
@@ -307,6 +327,9 @@ MANY_SIGNS: dict[str, Sign] = {
     "blocks that are not independent": _sign(_blocks_repeat),
     "sign of qr not fixed": _sign(_first_sign_is_fixed),
     "divided by root m": _divided_by_root_m,
+    "lengths that depend on directions": _sign(_lengths_of_directions),
+    "diagonal of r as lengths": _sign(_lengths_of_r),
+    "lengths of vectors of m numbers": _lengths_of_m_numbers,
 }
 
 ORTHOGONAL = Exercise(

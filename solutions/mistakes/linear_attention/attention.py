@@ -249,3 +249,69 @@ def always_elu_plus_1(q, k, v, feature_map):
 def something_added_to_the_normaliser(q, k, v, feature_map):
     phi_q, phi_k = feature_map(q), feature_map(k)
     return phi_q @ (phi_k.mT @ v) / (phi_q @ phi_k.sum(dim=-2).unsqueeze(-1) + 1e-6)
+
+
+@mistake(
+    right.elu_feature_map,
+    "leaky relu is a straight line below 0, where elu(x) + 1 is exp(x).",
+)
+def leaky_relu_plus_1(x):
+    return F.leaky_relu(x) + 1
+
+
+@mistake(
+    right.elu_feature_map,
+    "gelu is another function: it has a dip below 0. elu(x) + 1 grows everywhere.",
+)
+def gelu_plus_1(x):
+    return F.gelu(x) + 1
+
+
+@mistake(
+    right.elu_feature_map,
+    "softmax makes features that sum to 1 over a token. φ takes each number on its own.",
+)
+def softmax_of_the_features(x):
+    return x.softmax(dim=-1)
+
+
+@mistake(
+    right.elu_feature_map,
+    "The two sides are exchanged: x + 1 belongs to positive x, exp(x) to negative.",
+)
+def sides_exchanged(x):
+    return torch.where(x > 0, x.clamp(max=80).exp(), x + 1)
+
+
+@mistake(
+    right.elu_feature_map,
+    "Features are kept above a bound. elu(x) + 1 goes on down to 0: exp(x).",
+)
+def kept_above_a_bound(x):
+    return (F.elu(x) + 1).clamp(min=1e-3)
+
+
+@mistake(
+    right.linear_attention,
+    "The numerator is scaled by 1/√d and the normaliser is not, so a query's weights sum to 1/√d.",
+)
+def numerator_scaled(q, k, v, feature_map):
+    return right.linear_attention(q, k, v, feature_map) * q.shape[-1] ** -0.5
+
+
+@mistake(
+    right.linear_attention,
+    "The feature map is applied twice.",
+)
+def feature_map_applied_twice(q, k, v, feature_map):
+    return right.linear_attention(q, k, v, lambda x: feature_map(feature_map(x)))
+
+
+@mistake(
+    right.linear_attention,
+    "Only as many keys are seen as there are queries. n_q and n_k may differ: every query sees all "
+    "keys.",
+)
+def as_many_keys_as_queries(q, k, v, feature_map):
+    n = q.shape[-2]
+    return right.linear_attention(q, k[..., :n, :], v[..., :n, :], feature_map)

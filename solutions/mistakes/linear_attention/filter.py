@@ -125,3 +125,44 @@ def weights_detached(x, weights):
 )
 def input_detached(x, weights):
     return right.global_filter(x.detach(), weights)
+
+
+@mistake(
+    right.global_filter,
+    "The result is complex. irfft gives real numbers; of ifft take the real part.",
+)
+def complex_result(x, weights):
+    return torch.fft.ifft(torch.fft.fft(x, dim=-2), dim=-2)
+
+
+@mistake(
+    right.global_filter,
+    "There is no transform back: the filtered spectrum comes back, half as long as the sequence.",
+)
+def spectrum_returned(x, weights):
+    return (torch.fft.rfft(x, dim=-2) * weights).real
+
+
+@mistake(
+    right.global_filter,
+    "The result always has an odd length, 2 · (frequencies) − 1. Give irfft the length of x.",
+)
+def always_an_odd_length(x, weights):
+    return torch.fft.irfft(torch.fft.rfft(x, dim=-2) * weights, n=2 * len(weights) - 1, dim=-2)
+
+
+@mistake(
+    right.global_filter,
+    "The spectrum of the input is conjugated: the sequence runs backwards.",
+)
+def input_conjugated(x, weights):
+    spectrum = torch.fft.rfft(x, dim=-2).conj() * weights
+    return torch.fft.irfft(spectrum, n=x.shape[-2], dim=-2)
+
+
+@mistake(
+    right.global_filter,
+    "Frequency 0, the mean of the sequence, is lost. Its weight is the first row.",
+)
+def mean_lost(x, weights):
+    return right.global_filter(x - x.mean(dim=-2, keepdim=True), weights)

@@ -158,3 +158,38 @@ def rows_as_columns(num_features, dim, generator):
 def divided_by_root_m(num_features, dim, generator):
     rows = right.orthogonal_random_features(num_features, dim, generator)
     return rows * num_features**-0.5
+
+
+@mistake(
+    right.orthogonal_random_features,
+    "The length of a row and its direction depend on each other. That happens where the lengths "
+    "are those of the rows of the matrix that went into the QR decomposition: they know its "
+    "directions, and the estimate of exp(xᵀy) is biased. Draw the lengths from another matrix.",
+)
+def lengths_that_depend_on_directions(num_features, dim, generator):
+    num_blocks = -(-num_features // dim)
+    normal = torch.randn(num_blocks, dim, dim, generator=generator)
+    q, r = torch.linalg.qr(normal)
+    q = q * r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
+    return (normal.norm(dim=-1, keepdim=True) * q.mT).flatten(0, 1)[:num_features]
+
+
+@mistake(
+    right.orthogonal_random_features,
+    "The diagonal of R gives the lengths. Its entries are those of shorter and shorter vectors, of "
+    "d, d − 1, … numbers. Every row needs the length of a vector of d.",
+)
+def diagonal_of_r_as_lengths(num_features, dim, generator):
+    num_blocks = -(-num_features // dim)
+    q, r = torch.linalg.qr(torch.randn(num_blocks, dim, dim, generator=generator))
+    return (q * r.diagonal(dim1=-2, dim2=-1).unsqueeze(-2)).mT.flatten(0, 1)[:num_features]
+
+
+@mistake(
+    right.orthogonal_random_features,
+    "Rows are as long as vectors of num_features numbers. ω has `dim` numbers: draw the lengths "
+    "from a matrix num_features × dim, and take the norm of its rows.",
+)
+def lengths_of_vectors_of_m_numbers(num_features, dim, generator):
+    lengths = torch.randn(num_features, num_features, generator=generator).norm(dim=1, keepdim=True)
+    return lengths * _rotations(num_features, dim, generator)

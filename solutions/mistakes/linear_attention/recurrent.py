@@ -147,3 +147,38 @@ def scale_of_softmax_kept(state, q_t, k_t, v_t, feature_map):
 def something_added_to_the_normaliser(state, q_t, k_t, v_t, feature_map):
     new, numerator, normaliser = _step(state, q_t, k_t, v_t, feature_map)
     return new, numerator / (normaliser + 1e-6)
+
+
+@mistake(
+    right.recurrent_step,
+    "The output is returned first. The new state comes first: return (S, z), output.",
+)
+def output_before_state(state, q_t, k_t, v_t, feature_map):
+    return right.recurrent_step(state, q_t, k_t, v_t, feature_map)[::-1]
+
+
+@mistake(
+    right.recurrent_step,
+    "S, z and the output come back side by side. The state is a pair: return (S, z), output.",
+)
+def state_not_in_a_pair(state, q_t, k_t, v_t, feature_map):
+    new, output = right.recurrent_step(state, q_t, k_t, v_t, feature_map)
+    return (*new, output)
+
+
+@mistake(
+    right.recurrent_step,
+    "Only the output comes back. The next token needs the new state: return (S, z), output.",
+)
+def state_not_returned(state, q_t, k_t, v_t, feature_map):
+    return right.recurrent_step(state, q_t, k_t, v_t, feature_map)[1]
+
+
+@mistake(
+    right.recurrent_step,
+    "S is divided by z before it is returned, so the sum goes on from another number. The state "
+    "holds sums; only what is read is divided, by φ(q)ᵀz.",
+)
+def state_divided_by_z(state, q_t, k_t, v_t, feature_map):
+    new, numerator, normaliser = _step(state, q_t, k_t, v_t, feature_map)
+    return (new[0] / new[1].unsqueeze(-1), new[1]), numerator / normaliser

@@ -136,3 +136,12 @@ def norm_of_waves_detached(x, projection):
 def root_after_the_exponential(x, projection):
     squares = x.square().sum(dim=-1, keepdim=True)
     return _waves(x, projection, torch.zeros_like(squares)) * squares.exp().sqrt()
+
+
+@mistake(
+    right.trigonometric_random_features,
+    "Sines stand where the cosines should. cos ωᵀ(x − y) = cos ωᵀx cos ωᵀy + sin ωᵀx sin ωᵀy.",
+)
+def sines_twice(x, projection):
+    sines = _waves(x, projection, x.square().sum(dim=-1, keepdim=True) / 2)[..., len(projection) :]
+    return torch.cat([sines, sines], dim=-1)
