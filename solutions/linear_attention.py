@@ -29,7 +29,8 @@ def linear_attention(
 ) -> Float[Tensor, "... n_q d_v"]:
     """Attention with the weights φ(q)ᵀφ(k), normalised over the keys, in O(n) time and memory.
 
-    `feature_map` takes (..., n, d) to positive features (..., n, m). No scale is applied.
+    `feature_map` takes (..., n, d) to positive features (..., n, m). No scale is applied, and
+    nothing is added to the normaliser: a common factor of the features changes no output.
 
     Source: Katharopoulos et al. 2020, equation 5 (arXiv 2006.16236).
     """
