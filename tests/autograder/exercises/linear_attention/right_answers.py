@@ -13,11 +13,24 @@ def elu_by_expm1(x):
     return torch.relu(x) + torch.special.expm1(-torch.relu(-x)) + 1
 
 
+def elu_of_both_sides(x):
+    return x.clamp(min=0) + x.clamp(max=0).exp()
+
+
 def linear_einsum(q, k, v, feature_map):
     q, k = feature_map(q), feature_map(k)
-    summed = torch.einsum("bhnm,bhne->bhme", k, v)
-    normaliser = torch.einsum("bhnm,bhm->bhn", q, k.sum(2))
-    return torch.einsum("bhnm,bhme,bhn->bhne", q, summed, 1 / normaliser)
+    summed = torch.einsum("...nm,...ne->...me", k, v)
+    normaliser = torch.einsum("...nm,...m->...n", q, k.sum(-2))
+    return torch.einsum("...nm,...me,...n->...ne", q, summed, 1 / normaliser)
+
+
+def linear_by_blocks_in_float64(q, k, v, feature_map):
+    summed, key_sum = 0, 0
+    for keys, values in zip(k.double().split(128, -2), v.double().split(128, -2), strict=True):
+        phi = feature_map(keys)
+        summed, key_sum = summed + phi.mT @ values, key_sum + phi.sum(-2, keepdim=True)
+    q = feature_map(q.double())
+    return (q @ summed / (q * key_sum).sum(-1, keepdim=True)).to(v.dtype)
 
 
 def linear_ones_column(q, k, v, feature_map):
@@ -44,6 +57,21 @@ def causal_by_padding_the_inputs(q, k, v, feature_map, chunk_size):
     weights = (q @ k.mT).tril()
     out = (q @ summed + weights @ v) / (q @ key_sum.unsqueeze(-1) + weights.sum(-1, keepdim=True))
     return out.flatten(-3, -2)[..., :n, :]
+
+
+def causal_with_a_normaliser_of_its_own(q, k, v, feature_map, chunk_size):
+    q, k = feature_map(q), feature_map(k)
+    normaliser = (q * k.cumsum(-2)).sum(-1, keepdim=True)
+    out, state = v.new_empty(v.shape), None
+    for start in range(0, q.shape[-2], chunk_size):
+        chunk = slice(start, start + chunk_size)
+        keys, values = k[..., chunk, :], v[..., chunk, :]
+        numerator = torch.tril(q[..., chunk, :] @ keys.mT) @ values
+        if state is not None:
+            numerator = numerator + q[..., chunk, :] @ state
+        out[..., chunk, :] = numerator / normaliser[..., chunk, :]
+        state = keys.mT @ values + (0 if state is None else state)
+    return out
 
 
 def causal_loop_over_chunks(q, k, v, feature_map, chunk_size):
@@ -121,6 +149,23 @@ def orthogonal_by_gram_schmidt(num_features, dim, generator):
     return (torch.stack(result) * lengths[:, None]).float()
 
 
+def orthogonal_with_lengths_of_the_columns(num_features, dim, generator):
+    # In A = QR the length of a column of A is that of R's, which is independent of Q.
+    rows = []
+    for _ in range(0, num_features, dim):
+        normal = torch.randn(dim, dim, generator=generator)
+        q, r = torch.linalg.qr(normal)
+        rows.append((q * r.diagonal().sign() * normal.norm(dim=0)).T)
+    return torch.cat(rows)[:num_features]
+
+
+def orthogonal_by_singular_vectors(num_features, dim, generator):
+    blocks = -(-num_features // dim)
+    u, _, v = torch.linalg.svd(torch.randn(blocks, dim, dim, generator=generator))
+    lengths = torch.randn(num_features, dim, generator=generator).square().sum(1, keepdim=True)
+    return lengths.sqrt() * (u @ v).flatten(0, 1)[:num_features]
+
+
 def performer_written_out(q, k, v, projection, causal=False):
     d, m = q.shape[-1], projection.shape[0]
 
@@ -155,7 +200,7 @@ def fourier_by_one_axis_then_the_other(x):
 def fourier_by_cosines_and_sines(x):
     # Re((a + ib)) over both axes, with the hidden axis as small matrices.
     d = x.shape[-1]
-    angle = 2 * math.pi * torch.outer(torch.arange(d), torch.arange(d)) / d
+    angle = 2 * math.pi * torch.outer(torch.arange(d), torch.arange(d)).double() / d
     real = torch.fft.fft(x @ angle.cos().to(x), dim=-2)
     imaginary = torch.fft.fft(x @ angle.sin().to(x), dim=-2)
     return real.real + imaginary.imag
@@ -177,20 +222,30 @@ def filter_channels_last(x, weights):
 
 
 RIGHT = {
-    "elu_feature_map": [elu_by_cases, elu_by_expm1],
+    "elu_feature_map": [elu_by_cases, elu_by_expm1, elu_of_both_sides],
     "linear_attention": [
         linear_einsum,
         linear_ones_column,
         linear_outer_products,
+        linear_by_blocks_in_float64,
     ],
-    "causal_linear_attention": [causal_by_padding_the_inputs, causal_loop_over_chunks],
+    "causal_linear_attention": [
+        causal_by_padding_the_inputs,
+        causal_with_a_normaliser_of_its_own,
+        causal_loop_over_chunks,
+    ],
     "recurrent_step": [recurrent_einsum, recurrent_of_cloned_state],
     "trigonometric_random_features": [
         trigonometric_alternating,
         trigonometric_of_complex_exponential,
     ],
     "positive_random_features": [positive_by_completed_square, positive_in_the_exponent],
-    "orthogonal_random_features": [orthogonal_block_by_block, orthogonal_by_gram_schmidt],
+    "orthogonal_random_features": [
+        orthogonal_block_by_block,
+        orthogonal_by_gram_schmidt,
+        orthogonal_with_lengths_of_the_columns,
+        orthogonal_by_singular_vectors,
+    ],
     "performer_attention": [performer_written_out, performer_with_stabilisers],
     "fourier_mixing": [fourier_by_one_axis_then_the_other, fourier_by_cosines_and_sines],
     "global_filter": [filter_with_the_full_transform, filter_channels_last],
