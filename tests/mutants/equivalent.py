@@ -2,6 +2,10 @@
 
 _A_SHIFT = "softmax does not see a number that is added to all scores of a query"
 _CENTRED = "x has the mean 0: what is added to every y does not change the slope"
+_EACH_ROW = (
+    "signs of rows in place of columns: each row is as uniform, and orthogonal to the others"
+)
+_A_CHUNK = "how long a chunk is, is free"
 
 # Exercise -> (what was changed, why that is no mistake).
 EQUIVALENT: dict[str, dict[str, str]] = {
@@ -18,4 +22,13 @@ EQUIVALENT: dict[str, dict[str, str]] = {
             "an exponent of float32 numbers is precise enough"
         ),
     },
+    "orthogonal_random_features": {
+        "num_features / dim → num_features * dim": "more blocks are drawn, and cut off",
+        "q * r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2) → "
+        "q / r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)": "signs are their own inverses",
+        "-2 → 2": _EACH_ROW,
+        "2 → 1": _EACH_ROW,
+        "rotations.mT → rotations": "columns of a rotation are as good as its rows",
+    },
+    "performer_attention": {"128 → 129": _A_CHUNK, "128 → 127": _A_CHUNK},
 }

@@ -261,6 +261,14 @@ def leaky_relu_plus_1(x):
 
 @mistake(
     right.elu_feature_map,
+    "|x| + 1 grows on both sides. elu(x) + 1 goes down to 0 for negative x.",
+)
+def absolute_value_plus_1(x):
+    return x.abs() + 1
+
+
+@mistake(
+    right.elu_feature_map,
     "gelu is another function: it has a dip below 0. elu(x) + 1 grows everywhere.",
 )
 def gelu_plus_1(x):
