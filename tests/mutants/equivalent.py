@@ -3,8 +3,6 @@
 _A_SHIFT = "softmax does not see a number that is added to all scores of a query"
 _CENTRED = "x has the mean 0: what is added to every y does not change the slope"
 _EACH_ROW = "signs of rows, not columns: each is as uniform, and orthogonal to the others"
-    "signs of rows in place of columns: each row is as uniform, and orthogonal to the others"
-)
 _A_CHUNK = "how long a chunk is, is free"
 
 # Exercise -> (what was changed, why that is no mistake).
