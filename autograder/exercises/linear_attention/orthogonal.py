@@ -217,6 +217,8 @@ def _as_independent_rows(blocks: Tensor, dim: int) -> bool:
 
 
 def _last_rows_cross(inputs: Inputs, answer: Answer, expected: Answer) -> bool:
+    if _wrong_shape(inputs, answer, expected):
+        return False
     blocks = answer["rows"].split(inputs["dim"])
     whole = [block for block in blocks if len(block) == inputs["dim"]]
     rest = [block for block in blocks if len(block) < inputs["dim"]]
@@ -257,11 +259,10 @@ def _blocks_repeat(blocks: Tensor, dim: int) -> bool:
 
 
 def _first_sign_is_fixed(blocks: Tensor, dim: int) -> bool:
-    """A Householder reflection makes the first entry of Q have the sign that it chose."""
-    first = blocks[:, 0, 0]
+    """A Householder reflection makes the first entry of Q negative."""
     rows = blocks @ blocks.mT
     orthogonal = _equal_to(rows, torch.diag_embed(rows.diagonal(dim1=-2, dim2=-1)))
-    return orthogonal and bool((first <= 0).all() or (first >= 0).all())
+    return orthogonal and bool((blocks[:, 0, 0] <= 0).all())
 
 
 def _lengths_of_directions(blocks: Tensor, dim: int) -> bool:

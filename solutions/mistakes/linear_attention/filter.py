@@ -28,7 +28,8 @@ def not_transformed_back(x, weights):
 
 @mistake(
     right.global_filter,
-    "Only the real part of the weights is used. Their phase is what shifts a frequency in time; "
+    "Only the real part of the weights takes effect: it was taken, or the weights were mirrored to "
+    "all n frequencies without conjugating them (rfft and irfft do that for you). Their phase is what shifts a frequency in time; "
     "without it every filter is symmetric.",
 )
 def phase_of_weights_dropped(x, weights):
@@ -60,16 +61,6 @@ def weights_conjugated(x, weights):
 )
 def absolute_value_of_weights(x, weights):
     return right.global_filter(x, weights.abs() + 0j)
-
-
-@mistake(
-    right.global_filter,
-    "The frequencies that are mirrored to make all n are not conjugated. For a real sequence "
-    "x̂_{n−f} is the conjugate of x̂_f; rfft and irfft do it for you.",
-)
-def mirrored_without_conjugation(x, weights):
-    mirrored = weights[1 : (x.shape[-2] + 1) // 2].flip(0)
-    return torch.fft.ifft(torch.fft.fft(x, dim=-2) * torch.cat([weights, mirrored]), dim=-2).real
 
 
 @mistake(
