@@ -29,8 +29,8 @@ def not_transformed_back(x, weights):
 @mistake(
     right.global_filter,
     "Only the real part of the weights takes effect: it was taken, or the weights were mirrored to "
-    "all n frequencies without conjugating them (rfft and irfft do that for you). Their phase is what shifts a frequency in time; "
-    "without it every filter is symmetric.",
+    "all n frequencies without conjugating them (rfft and irfft do that for you). Their phase "
+    "is what shifts a frequency in time; without it every filter is symmetric.",
 )
 def phase_of_weights_dropped(x, weights):
     return right.global_filter(x, weights.real + 0j)

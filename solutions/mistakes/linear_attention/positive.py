@@ -186,8 +186,8 @@ def both_signs(x, projection):
 
 @mistake(
     right.positive_random_features,
-    "Something is added to the features, or they are kept above a bound. exp is never 0, and where x is long all features are "
-    "small: what is added then counts more than they do.",
+    "Something is added to the features, or they are kept above a bound. exp is never 0, and "
+    "where x is long all features are small: what is added then counts more than they do.",
 )
 def something_added_to_the_features(x, projection):
     return right.positive_random_features(x, projection) + 1e-6
