@@ -16,7 +16,8 @@ from autograder.properties import matches
 # factor changes no output. It is large, so that what is added to the normaliser shows where that
 # is asked for, with features that are faint, and nowhere else.
 FEATURE_MAPS = {
-    "softplus": lambda x: 1e4 * F.softplus(x),
+    # Falling, so that applying it twice is far from applying it once.
+    "softplus": lambda x: 1e4 * F.softplus(-x),
     "two_sided": lambda x: 1e4 * torch.cat([F.softplus(x), F.softplus(-x)], dim=-1),
     "faint": lambda x: 1e-7 * F.softplus(x),
 }
