@@ -245,11 +245,13 @@ def _lengths_are_squares(blocks: Tensor, dim: int) -> bool:
 def _lengths_depend(inputs: Inputs, answer: Answer, expected: Answer) -> bool:
     """One for a block, the same in every block, or sorted; not one for all rows."""
     lengths = _in_blocks(inputs, answer).norm(dim=-1)
-    within, across = lengths - lengths[:, :1], lengths - lengths[:1]
+    by_draw = lengths.reshape(inputs["draws"], -1, inputs["dim"])
+    within, across = lengths - lengths[:, :1], (by_draw - by_draw[:, :1]).reshape(lengths.shape)
     per_block, repeated = _equal_to(lengths, lengths - within), _equal_to(lengths, lengths - across)
     steps = lengths.reshape(inputs["draws"], -1).diff(dim=-1)
     is_sorted = bool((steps > -1e-4).all() or (steps < 1e-4).all())
-    return (per_block or repeated or is_sorted) and not (per_block and repeated)
+    fixed = _equal_to(lengths, lengths[0, 0])
+    return (per_block or repeated or is_sorted) and not fixed
 
 
 def _blocks_repeat(blocks: Tensor, dim: int) -> bool:

@@ -236,7 +236,7 @@ EPSILON = "something added to the normaliser"
 WRONG = {
     "elu_feature_map": {elu_for_four_axes: ONE_RANK, elu_of_erased_input: OVERWRITES},
     "linear_attention": {
-        normaliser_with_a_floor: EPSILON,
+        normaliser_with_a_floor: "",
         normaliser_plus_a_thousandth: EPSILON,
         always_float32: SHORT,
         linear_for_four_axes: ONE_RANK,
@@ -244,12 +244,12 @@ WRONG = {
         linear_token_by_token: "token after token",
     },
     "causal_linear_attention": {
-        chunk_of_8_whatever_is_asked: "",
+        chunk_of_8_whatever_is_asked: "token after token",
         causal_with_sums_changed_in_place: OVERWRITES,
         causal_in_four_times_the_chunk: "",
     },
     "recurrent_step": {
-        step_with_a_floor: EPSILON,
+        step_with_a_floor: "",
         step_for_three_axes: ONE_RANK,
         step_in_float32: SHORT,
     },
