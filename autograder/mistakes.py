@@ -93,7 +93,7 @@ def _recognises(
     # What the mistake was not run on tells nothing of it.
     cases = {name: case for name, case in cases.items() if name in mistake.answers}
     expected = {name: truth for name, truth in expected.items() if name in cases}
-    if not _agree(exercise, cases, answers, mistake.answers):
+    if not cases or not _agree(exercise, cases, answers, mistake.answers):
         return False
     if not _agree(exercise, cases, mistake.answers, expected):
         return True

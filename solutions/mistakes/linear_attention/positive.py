@@ -195,16 +195,6 @@ def something_added_to_the_features(x, projection):
 
 @mistake(
     right.positive_random_features,
-    "exp(ωᵀx) is divided by exp(‖x‖²/2). For long x both overflow, and ∞ / ∞ is NaN. Subtract in "
-    "the exponent.",
-)
-def two_exponentials_divided(x, projection):
-    half_norm = x.square().sum(dim=-1, keepdim=True) / 2
-    return (x @ projection.mT).exp() / half_norm.exp() * len(projection) ** -0.5
-
-
-@mistake(
-    right.positive_random_features,
     "The sign of ωᵀx is wrong. exp(−ωᵀx − ‖x‖²/2) estimates exp(xᵀy) as well, but is not what is "
     "asked for.",
 )
