@@ -13,6 +13,7 @@ from torch import Tensor
 
 from autograder.exercise import (
     ALL_PAIRS,
+    ALL_PAIRS_IN_PARTS,
     CHANGED,
     ONE_AT_A_TIME,
     TOLERANCES,
@@ -76,7 +77,6 @@ def _recognises(
     By their numbers, in every case; where those are random, by its sign; where they are right, by
     the properties that fail and by what was counted.
     """
-    cases = {name: case for name, case in cases.items() if name in mistake.answers}
     signs = [part for part in exercise.parts if mistake.name in part.signs]
     if signs:
         return all(
@@ -90,6 +90,7 @@ def _recognises(
             for name, case in cases.items()
             if case.part == part.name
         )
+    cases = {name: case for name, case in cases.items() if name in mistake.answers}
     if not _agree(exercise, cases, answers, mistake.answers):
         return False
     if not _agree(exercise, cases, mistake.answers, expected):
@@ -229,6 +230,11 @@ def _in_the_type_given(inputs: Inputs, x: Tensor, expected: Tensor | None = None
     return x.to(given[0].dtype) if given and x.is_floating_point() else x
 
 
+def _of_the_right_type(inputs: Inputs, x: Tensor, expected: Tensor) -> Tensor:
+    # What was float32 on the way has lost the digits of float64 too.
+    return _in_the_type_given(inputs, _with_all_digits(inputs, x.double(), expected))
+
+
 def _of_the_right_shape(inputs: Inputs, x: Tensor, expected: Tensor) -> Tensor:
     return x.reshape(expected.shape) if x.squeeze().shape == expected.squeeze().shape else x
 
@@ -244,6 +250,34 @@ def _with_all_digits(inputs: Inputs, x: Tensor, expected: Tensor) -> Tensor:
 
 def _with_gradients(inputs: Inputs, x: Tensor, expected: Tensor) -> Tensor:
     return x if x.numel() else _in_the_type_given(inputs, expected)
+
+
+def _gradients_replaced(
+    fit: Callable[[Tensor], bool],
+) -> Callable[[Case, Answer | Raised, Answer], Answer | Raised]:
+    """Gives gradients that do not `fit` the reference's numbers."""
+
+    def repair(case: Case, answer: Answer | Raised, expected: Answer) -> Answer | Raised:
+        if isinstance(answer, Raised):
+            return answer
+        names = [n for n in expected.keys() & answer.keys() if n.startswith("grad_")]
+        wrong = [n for n in names if fit(answer[n])]
+        return answer | {n: _in_the_type_given(case.inputs, expected[n]) for n in wrong}
+
+    return repair
+
+
+def _in_proportion(case: Case, answer: Answer | Raised, expected: Answer) -> Answer | Raised:
+    """The reference's, where each row of the output is the reference's but for a factor."""
+    if isinstance(answer, Raised) or "output" not in expected:
+        return answer
+    output, right = answer["output"].double(), expected["output"].double()
+    if output.shape != right.shape or right.shape[-1] < 2:
+        return answer
+    factor = (output * right).sum(-1, keepdim=True) / right.square().sum(-1, keepdim=True)
+    if wrong_entries((output / factor).to(answer["output"].dtype), right).any():
+        return answer
+    return answer | {n: _in_the_type_given(case.inputs, x) for n, x in expected.items()}
 
 
 def _inputs_kept(case: Case, answer: Answer | Raised, expected: Answer) -> Answer | Raised:
@@ -299,23 +333,42 @@ GENERAL = (
         _repaired_by(_inputs_kept),
     ),
     GeneralMistake(
-        "another type of numbers",
-        "The numbers are right, but their type is not that of the input. Give new tensors the "
-        "dtype of the input, as in torch.zeros(n, dtype=x.dtype) or x.new_zeros(n), and turn the "
-        "result back with .to(x.dtype) if you computed with more digits.",
-        _each_tensor(_in_the_type_given),
-    ),
-    GeneralMistake(
         "fewer digits than it was given",
         "For float64 the result is right to about seven digits: somewhere on the way numbers are "
         "float32. Look for .float(), for torch.tensor(…) and torch.arange(…) without a dtype.",
         _each_tensor(_with_all_digits),
     ),
     GeneralMistake(
+        "another type of numbers",
+        "The numbers are right, but their type is not that of the input. Give new tensors the "
+        "dtype of the input, as in torch.zeros(n, dtype=x.dtype) or x.new_zeros(n), and turn the "
+        "result back with .to(x.dtype) if you computed with more digits.",
+        _each_tensor(_of_the_right_type),
+    ),
+    GeneralMistake(
         "no gradients",
         "The numbers are right, but nothing can be learned through them: detach(), no_grad(), "
         ".item(), numpy() and torch.tensor(…) of numbers end the graph.",
         _each_tensor(_with_gradients),
+    ),
+    GeneralMistake(
+        "gradients cut off on the way",
+        "The numbers are right, and their gradients are not: a part of what the result depends on "
+        "carries none. Look for detach(), .data, no_grad() and .item() on the way.",
+        _repaired_by(_gradients_replaced(lambda x: bool(x.isfinite().all()))),
+    ),
+    GeneralMistake(
+        "gradients that are not a number",
+        "The numbers are right, and some of their gradients are NaN. Going back, 0 times infinity "
+        "is NaN, also for what is hidden or cut off afterwards: let no row be hidden whole, and no "
+        "division by 0 or root of 0 be taken, where the result is thrown away.",
+        _repaired_by(_gradients_replaced(lambda x: bool(x.isnan().any()))),
+    ),
+    GeneralMistake(
+        "rows that are off by a factor",
+        "Each row has the right direction and the wrong size: the weights of a row do not sum to "
+        "what they should. Look at what the row is divided by.",
+        _repaired_by(_in_proportion),
     ),
     GeneralMistake(
         "axes of length 1",
@@ -343,17 +396,24 @@ GENERAL = (
         _only_the_usual_axes,
     ),
     GeneralMistake(
-        ONE_AT_A_TIME,
-        "The numbers are right, but torch is called again and again, more often the longer the "
-        "sequence is. Each call costs some microseconds, however little it computes: let one call "
-        "compute for many tokens.",
-        _costs(ONE_AT_A_TIME),
-    ),
-    GeneralMistake(
         ALL_PAIRS,
         "The numbers are right, but somewhere there is a number for every pair of tokens: memory "
         "and time grow with the square of the length. Look for the product that makes it, and for "
         "another order of the products or a part of them at a time.",
         _costs(ALL_PAIRS),
+    ),
+    GeneralMistake(
+        ALL_PAIRS_IN_PARTS,
+        "The numbers are right, and no tensor is too large, but the work still grows with the "
+        "square of the length: every query meets every key, a part of them at a time. Compute only "
+        "what is needed, or in another order.",
+        _costs(ALL_PAIRS_IN_PARTS),
+    ),
+    GeneralMistake(
+        ONE_AT_A_TIME,
+        "The numbers are right, but torch is called again and again, more often the longer the "
+        "sequence is. Each call costs some microseconds, however little it computes: let one call "
+        "compute for many tokens.",
+        _costs(ONE_AT_A_TIME),
     ),
 )
