@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from autograder.exercises import exercises_of
 from autograder.grading.provisioner import SandboxProvisioner
@@ -228,6 +229,15 @@ def test_inputs_may_have_any_leading_dimensions_and_layout(name):
     assert out.shape == v.shape
     close(function(q[1, 2], k[1, 2], v[1, 2]), out[1, 2])
     close(function(q.contiguous(), k.contiguous(), v.contiguous()), out)
+
+
+def test_everything_is_computed_on_the_device_of_the_inputs():
+    # In this mode tensors have a device and no numbers; one of another device is an error.
+    with FakeTensorMode():
+        q, k, v = torch.randn(3, 1, 2, 19, 8, device="cuda")
+        functions = attentions(19)
+        for name in ("window", "strided", "lsh"):
+            assert functions[name](q, k, v).device.type == "cuda"
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
