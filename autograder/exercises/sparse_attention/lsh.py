@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 from autograder.cases import COUNTED_DIM, in_float64, normal
 from autograder.cost import NO_MATRIX, cost
 from autograder.exercise import Answer, AnswerError, Exercise, Inputs, Part, Property
-from autograder.exercises.sparse_attention.shared import LEADING_AXES
+from autograder.exercises.sparse_attention.shared import COUNTED, ELEMENTS_PER_TOKEN, LEADING_AXES
 from autograder.probes import as_tensor, with_gradients
 from autograder.properties import matches
 
@@ -177,7 +177,7 @@ def _lsh_cases(generator: Generator) -> dict[str, Inputs]:
         chunk_size: int,
         scale: float = 1.0,
         apart: float = 1.0,
-        batch: tuple[int, ...] = (2, 2),
+        batch: tuple[int, ...] = (1, 2),
         tells: Callable[[Tensor, Tensor], bool] = lambda own, before: True,
     ) -> Inputs:
         """Drawn until it `tells`; `apart` 0 puts all queries in one direction, and one bucket."""
@@ -263,11 +263,7 @@ def _lsh_probe(
 
 def _queries(generator: Generator, n: int) -> Inputs:
     q, v = normal(generator, 2, 1, 1, n, COUNTED_DIM)
-    return {"q": q, "v": v, "num_buckets": 8, "num_rounds": 2, "chunk_size": 8, "seed": 0}
-
-
-def _long_chunks(generator: Generator, n: int) -> Inputs:
-    return _queries(generator, n) | {"num_rounds": 1, "chunk_size": 32}
+    return {"q": q, "v": v, "num_buckets": 8, "num_rounds": 2, "chunk_size": 16, "seed": 0}
 
 
 def _many_queries(generator: Generator) -> Inputs:
@@ -278,7 +274,6 @@ def _many_queries(generator: Generator) -> Inputs:
 
 
 BUILT_ON = {"lsh_bucket": _bucket}
-COST = "O(n log n): nothing n × n is computed, and no token alone"
 LSH = Exercise(
     "lsh_attention",
     "sparse_attention",
@@ -350,26 +345,15 @@ LSH = Exercise(
             _queries,
             _attend,
             exponent=1.2,
-            largest=lambda n: 160 * n,
+            largest=lambda n: ELEMENTS_PER_TOKEN * n,
             words=NO_MATRIX,
-            title=COST,
+            title="O(n log n): nothing n × n is computed, and no token alone",
             points=2,
+            # A loop over the chunks of both rounds has fewer, one over the tokens has more.
+            calls=lambda n: 3 * n + 1000,
+            sizes=COUNTED,
             long={"long": _many_queries},
             supplies=BUILT_ON,
-        ),
-        # A loop over these chunks has fewer calls than there are tokens.
-        *cost(
-            _long_chunks,
-            _attend,
-            exponent=1.2,
-            largest=lambda n: 640 * n,
-            words=NO_MATRIX,
-            title=COST,
-            points=0,
-            calls=lambda n: n + 1000,
-            sizes=(2048, 4096),
-            supplies=BUILT_ON,
-            name="calls",
         ),
     ),
 )

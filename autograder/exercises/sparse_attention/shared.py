@@ -12,9 +12,10 @@ from autograder.properties import matches
 # few rows at a time, take longer than grading allows.
 LONG_SPARSE = 2**16
 # Where costs are counted: keys on each side or tokens of a block, and the numbers of tokens.
-COUNTED_WINDOW, COUNTED_BLOCK = 64, 128
-COUNTED = (2048, 4096)
-# Elements that the largest tensor may have for each token: n / 3 at the smallest size.
+COUNTED_WINDOW, COUNTED_BLOCK = 32, 64
+COUNTED = (1024, 2048)
+# Elements that the largest tensor may have for each token, fewer than the smallest n: 8 features of
+# each key in a window of 32 on both sides are 520.
 ELEMENTS_PER_TOKEN = 640
 
 

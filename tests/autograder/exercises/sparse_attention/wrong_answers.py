@@ -147,7 +147,7 @@ def window_token_by_token(q, k, v, window):
 
 
 def window_of_batch_and_heads_only(q, k, v, window):
-    batch, heads, n, d = q.shape
+    _batch, _heads, _n, _d = q.shape
     return right.sliding_window_attention(q, k, v, window)
 
 
@@ -158,7 +158,7 @@ def values_cleared_afterwards(q, k, v, window):
 
 
 def strided_in_dimension_2(q, k, v, stride):
-    batch, heads, n, d = q.shape
+    _batch, _heads, _n, _d = q.shape
     return right.strided_attention(q, k, v, stride)
 
 
@@ -195,7 +195,7 @@ def buckets_in_single_precision(x, rotations):
 
 
 def buckets_of_batch_and_heads_only(x, rotations):
-    batch, heads, n, d = x.shape
+    _batch, _heads, _n, _d = x.shape
     return right.lsh_bucket(x, rotations)
 
 
