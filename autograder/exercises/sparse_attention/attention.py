@@ -42,13 +42,13 @@ def _window_cases(generator: Generator) -> dict[str, Inputs]:
     ) -> Inputs:
         return attention_case(generator, n, n, d, e, scale, lead, window=window)
 
-    long = case(between(generator, 590, 610), 280, lead=(), d=2, e=1)
+    long = case(between(generator, 590, 610), 280, lead=(1, 1), d=2, e=1)
     return {
         "whole windows": case(16, 4, lead=(2, 2)),
         "constant values": constant_values(case(13, 5)),
         "ragged": case(between(generator, 17, 19), 5),
         "window of 1": case(7, 1),
-        "many windows": case(between(generator, 150, 170), 11, lead=(1, 1)),
+        "many windows": case(between(generator, 70, 80), 11, lead=(1, 1)),
         "long windows": long | {"cotangent": None},
         "wider than the sequence": case(5, 9),
         "one token": case(1, 3),

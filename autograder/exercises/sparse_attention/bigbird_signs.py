@@ -105,8 +105,7 @@ def _hit_what_is_seen(inputs: Inputs, drawn: Tensor, right: Tensor) -> bool:
     if not _is_many(drawn):
         return bool((count <= right).all())
     fewer, whole = count < right, count == right
-    rows = right > 0
-    both = bool(fewer.any(dim=0)[rows].all() and whole.any(dim=0)[rows].all())
+    both = bool(fewer.any() and whole.any(dim=0).all())
     return both and bool((fewer | whole).all()) and not _with_replacement(inputs, drawn, right)
 
 

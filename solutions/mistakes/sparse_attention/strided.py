@@ -258,10 +258,11 @@ def exponentials_without_a_maximum(q, k, v, stride):
 
 @mistake(
     right.strided_attention,
-    "The maximum that is subtracted is that of the near keys. A key of the column may have a far "
-    "larger score, whose exponential is infinite. Take the maximum over both sets.",
+    "The maximum that is subtracted is not that of all keys seen: that of the near ones, perhaps. "
+    "A key of the column may have a far larger score, whose exponential is infinite. Take the "
+    "maximum over both sets.",
 )
-def maximum_of_the_near_keys(q, k, v, stride):
+def maximum_of_some_keys_only(q, k, v, stride):
     distance = _distance(q)
     hidden = scores(q, k, right.strided_mask(len(distance), stride))
     near = hidden.masked_fill(distance >= stride, -math.inf)

@@ -155,7 +155,7 @@ def strided_by_one_index_table(q, k, v, stride):
 def strided_token_by_token(q, k, v, stride):
     outputs = []
     for i in range(q.shape[-2]):
-        far = torch.arange(i % stride, max(i - stride, 0), stride)
+        far = torch.arange(i)[i % stride : max(i - stride, 0) : stride]
         keys = torch.cat([far, torch.arange(max(i - stride, 0), i + 1)])
         scores = q[..., i : i + 1, :] @ k[..., keys, :].mT / math.sqrt(q.shape[-1])
         outputs.append(scores.softmax(dim=-1) @ v[..., keys, :])

@@ -216,7 +216,7 @@ def own_score_not_low_enough(q, v, num_buckets, num_rounds, chunk_size, generato
 
 # Exercise -> wrong version -> the mistake that its report names, if it names one.
 WRONG = {
-    "sliding_window_mask": {window_that_wraps_around: "window that wraps around"},
+    "sliding_window_mask": {window_that_wraps_around: ""},
     "strided_mask": {numbers_instead_of_truth_values: "numbers instead of truth values"},
     "fixed_mask": {slices_counted_from_the_end: ""},
     "bigbird_mask": {
@@ -229,7 +229,7 @@ WRONG = {
         walks_in_double_precision: "walks counted beyond what numbers hold",
     },
     "sliding_window_attention": {
-        rows_of_the_matrix_one_after_another: "all pairs of tokens, a part at a time",
+        rows_of_the_matrix_one_after_another: "a number for every pair of tokens",
         window_always_in_single_precision: "another type of numbers",
         exponentials_without_a_maximum: "",
         chunks_of_64: "",
@@ -239,14 +239,14 @@ WRONG = {
     },
     "strided_attention": {
         strided_without_its_last_ragged_row: "",
-        normaliser_without_its_gradient: "gradients cut off on the way",
+        normaliser_without_its_gradient: "",
         strided_in_dimension_2: "for one number of axes only",
-        largest_score_of_the_own_row: "",
+        largest_score_of_the_own_row: "maximum of some keys only",
     },
     "block_sparse_attention": {
         only_the_first_live_block: "first live block only",
         blocks_token_by_token: "token after token",
-        blocks_without_a_maximum: "",
+        blocks_without_a_maximum: "exponentials of large scores",
     },
     "lsh_bucket": {
         buckets_counted_from_one: "counted from 1",
