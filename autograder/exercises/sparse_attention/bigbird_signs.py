@@ -51,7 +51,8 @@ def correlations(inputs: Inputs, answer: Answer, column: int) -> tuple[Tensor, T
     drawn = blocks_seen(inputs, answer)[:, :, column].double()
     rows = free(inputs)[:, column].nonzero().flatten()
     drawn = drawn[:, rows]
-    centred = (drawn - drawn.mean(dim=0)) / drawn.std(dim=0, correction=0).clamp(min=1e-9)
+    centred = drawn - drawn.mean(dim=0)
+    centred = centred / centred.square().mean(dim=0).sqrt().clamp(min=1e-9)
     return rows, (centred.mT @ centred / len(drawn)).fill_diagonal_(0)
 
 

@@ -162,17 +162,6 @@ def strided_in_dimension_2(q, k, v, stride):
     return right.strided_attention(q, k, v, stride)
 
 
-def largest_score_of_the_own_row(q, k, v, stride):
-    n = q.shape[-2]
-    distance = torch.arange(n).unsqueeze(-1) - torch.arange(n)
-    scores = q @ k.mT * q.shape[-1] ** -0.5
-    scores = scores.masked_fill(~right.strided_mask(n, stride), -torch.inf)
-    row = torch.arange(n) // stride
-    own = scores.masked_fill((row.unsqueeze(-1) != row) | (distance < 0), -torch.inf)
-    weights = (scores - own.amax(dim=-1, keepdim=True).detach()).exp()
-    return weights / weights.sum(dim=-1, keepdim=True) @ v
-
-
 def blocks_token_by_token(q, k, v, block_mask, block_size):
     keys, values = (x.split(block_size, dim=-2) for x in (k, v))
     outputs = []
@@ -241,7 +230,6 @@ WRONG = {
         strided_without_its_last_ragged_row: "",
         normaliser_without_its_gradient: "",
         strided_in_dimension_2: "for one number of axes only",
-        largest_score_of_the_own_row: "maximum of some keys only",
     },
     "block_sparse_attention": {
         only_the_first_live_block: "first live block only",
