@@ -102,7 +102,7 @@ def cost(
         many = bool((answer["calls"] > limits).any())
         return many and grows("calls", 0.7)(inputs, answer, expected)
 
-    signs = {ONE_AT_A_TIME: one_at_a_time}
+    signs: dict[str, Sign] = {ONE_AT_A_TIME: one_at_a_time}
     if exponent < 2:
         signs[ALL_PAIRS] = grows("largest_tensor", 1.7)
         signs[ALL_PAIRS_IN_PARTS] = grows("work", 1.7)
