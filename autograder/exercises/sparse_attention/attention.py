@@ -68,7 +68,7 @@ def _window_probe(
 
 
 def _with_window(generator: Generator, n: int, window: int = COUNTED_WINDOW) -> Inputs:
-    return sequence(generator, n, window=window)
+    return sequence(generator, n, 4, 4, window=window)
 
 
 WINDOW = Exercise(
