@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 
 from autograder.exercise import (
     ALL_PAIRS,
+    ALL_PAIRS_IN_PARTS,
     ONE_AT_A_TIME,
     Answer,
     Inputs,
@@ -95,14 +96,16 @@ def cost(
             scaling_exponent(sizes, answer[key].tolist()) > power
         )
 
-    def called_for_each_token(inputs: Inputs, answer: Answer, expected: Answer) -> bool:
-        # A loop over chunks grows as well, but calls less often than once a token.
-        often = all(c >= n for n, c in zip(sizes, answer["calls"].tolist(), strict=True))
-        return often and grows("calls", 0.7)(inputs, answer, expected)
+    def one_at_a_time(inputs: Inputs, answer: Answer, expected: Answer) -> bool:
+        # A loop over chunks grows as well, but has fewer calls than there are tokens.
+        limits = torch.tensor([calls(n) if calls else n for n in sizes])
+        many = bool((answer["calls"] > limits).any())
+        return many and grows("calls", 0.7)(inputs, answer, expected)
 
-    signs = {ONE_AT_A_TIME: called_for_each_token}
+    signs: dict[str, Sign] = {ONE_AT_A_TIME: one_at_a_time}
     if exponent < 2:
         signs[ALL_PAIRS] = grows("largest_tensor", 1.7)
+        signs[ALL_PAIRS_IN_PARTS] = grows("work", 1.7)
     counted = Part(
         name,
         lambda generator: {name: {"sizes": list(sizes)}},

@@ -100,7 +100,8 @@ class Part:
     only_grading: its cases are drawn at grading alone, and are so long that a wrong order of growth
         runs out of memory or time. What they cost is not counted but enforced: it cannot be
         forged. What its properties say tells nothing of the inputs, which are secret.
-    tells_mistakes: whether mistakes are run on it; not where a case takes seconds.
+    tells_mistakes: whether mistakes are run on it; not where a case takes seconds, or where only
+        its signs tell them.
     supplies: right versions of what the notebook's function calls by its global name, so that no
         exercise fails because an earlier one is unsolved.
     signs: by the name of a mistake whose numbers are random, what shows it in every case.
@@ -186,6 +187,7 @@ class Exercise:
 
 PUBLIC_SEED = 0
 ALL_PAIRS, ONE_AT_A_TIME = "a number for every pair of tokens", "token after token"
+ALL_PAIRS_IN_PARTS = "all pairs of tokens, a part at a time"
 """What the signs of a part that counts costs are called."""
 KEEPS_INPUTS = "what it is given stays as it was"
 

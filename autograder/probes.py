@@ -65,6 +65,7 @@ def with_gradients(
     leaves = {name: tensor.detach().requires_grad_() for name, tensor in tensors.items()}
     output = as_tensor(function(*leaves.values()))
     answer = {"output": output.detach()}
+    cotangent = _in_the_shape_of(output, cotangent)
     if output.shape != cotangent.shape:
         return answer | {
             f"grad_{name}": torch.full_like(t, torch.nan) for name, t in tensors.items()
@@ -77,6 +78,15 @@ def with_gradients(
     for (name, leaf), gradient in zip(leaves.items(), gradients, strict=True):
         answer[f"grad_{name}"] = torch.zeros_like(leaf.detach()) if gradient is None else gradient
     return answer
+
+
+def _in_the_shape_of(output: Tensor, cotangent: Tensor) -> Tensor:
+    # So that an output which is right but for its shape has its gradients.
+    if output.squeeze().shape == cotangent.squeeze().shape:
+        return cotangent.reshape(output.shape)
+    if output.dim() > 1 and output.mT.shape == cotangent.shape:
+        return cotangent.mT
+    return cotangent
 
 
 @contextlib.contextmanager

@@ -109,13 +109,14 @@ def sliding_window_attention(
 ) -> Float[Tensor, "... n d_v"]:
     """Softmax attention in which query i sees keys i − window to i + window, in O(n·window).
 
-    The mask is `sliding_window_mask(n, window, causal=False)`. Any n; `window` is 1 or more.
+    The mask is `sliding_window_mask(n, window, causal=False)`. Any n; `window` is 1 or more. A
+    call of torch computes many tokens: chunks may follow one another, tokens may not.
 
     Source: Beltagy et al. 2020, section 3.1 and appendix A (arXiv 2004.05150).
     """
     chunk = max(window, 32)  # so many queries share their keys; fewer make products too small
     queries, keys, values = (x.split(chunk, dim=-2) for x in (q, k, v))
-    positions = torch.arange(q.shape[-2]).split(chunk)
+    positions = torch.arange(q.shape[-2], device=q.device).split(chunk)
     outputs = []
     for t, query in enumerate(queries):
         near = slice(max(t - 1, 0), t + 2)  # the chunk before, its own, and the chunk after
@@ -136,6 +137,7 @@ def strided_attention(
 
     The mask is `strided_mask(n, stride)`: one softmax over both sets, and a key that is in both
     counts once. The cost is O(n·(stride + n / stride)), least at stride = √n. Any n and stride.
+    What counts is the number of scores, not that of the calls of torch.
 
     Source: Child et al. 2019, sections 4.3 and 5.2 (arXiv 1904.10509).
     """
@@ -154,12 +156,13 @@ def strided_attention(
     column = q.transpose(-3, -2) @ k.transpose(-3, -2).mT  # (..., stride, rows, rows)
 
     # Less than a stride before: later columns of the row before, earlier ones of the query's own.
-    earlier = torch.ones(stride, stride, dtype=torch.bool).tril(-1)
+    earlier = torch.ones(stride, stride, dtype=torch.bool, device=q.device).tril(-1)
     near.masked_fill_(~torch.cat([earlier.mT, earlier], dim=-1), -math.inf)
     near[..., 0, :, :stride] = -math.inf  # there is no row before the first
     # Whole strides before, 0 among them: the query's own position.
     rows = column.shape[-1]
-    column.masked_fill_(torch.ones(rows, rows, dtype=torch.bool).triu(1), -math.inf)
+    later = torch.ones(rows, rows, dtype=torch.bool, device=q.device).triu(1)
+    column.masked_fill_(later, -math.inf)
 
     weights = torch.cat([near, column.transpose(-3, -2)], dim=-1).softmax(dim=-1)
     near, column = weights.split([2 * stride, rows], dim=-1)
@@ -179,7 +182,8 @@ def block_sparse_attention(
 
     Entry (i, j) of `block_mask` is True where the queries of block i see the keys of block j. A
     block is `block_size` tokens, the last one perhaps fewer. Each block of queries sees at least
-    one block. The cost is that of the live blocks: no score of another is computed.
+    one block. The cost is that of the live blocks: no score of another is computed. Blocks may
+    follow one another, tokens may not.
 
     Source: Zaheer et al. 2020, appendix D (arXiv 2007.14062).
     """
@@ -225,7 +229,8 @@ def lsh_attention(
     counts once. It sees itself only if it finds no other key.
 
     The rotations of all rounds are `torch.randn(num_rounds, d, num_buckets // 2,
-    generator=generator)`, the same for every sequence and head. `num_buckets` is even.
+    generator=generator)`, the same for every sequence and head. `num_buckets` is even. Rounds and
+    chunks may follow one another, tokens may not.
 
     Source: Kitaev et al. 2020, section 2 and appendix A (arXiv 2001.04451), not causal.
     """
@@ -267,7 +272,7 @@ def lsh_attention(
         new = found(r)
         for earlier in range(r):
             new &= ~found(earlier)
-        own = torch.eye(chunk_size, dtype=torch.bool)
+        own = torch.eye(chunk_size, dtype=torch.bool, device=q.device)
         own = torch.cat([torch.zeros_like(own), own], dim=-1)
         scores = scores.masked_fill(~new, hidden).masked_fill(own, hidden / 2)
         out = scores.softmax(dim=-1) @ with_chunk_before(chunked(picked(v, order)))

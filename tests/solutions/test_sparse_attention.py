@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from autograder.exercises import exercises_of
 from autograder.grading.provisioner import SandboxProvisioner
@@ -228,6 +230,29 @@ def test_inputs_may_have_any_leading_dimensions_and_layout(name):
     assert out.shape == v.shape
     close(function(q[1, 2], k[1, 2], v[1, 2]), out[1, 2])
     close(function(q.contiguous(), k.contiguous(), v.contiguous()), out)
+
+
+class Devices(TorchDispatchMode):
+    """Keeps where the results of operations lie, but for what a generator drew."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **kwargs or {})
+        if func.overloadpacket is not torch.ops.aten.randn:
+            self.seen |= {x.device.type for x in tree_leaves(result) if isinstance(x, torch.Tensor)}
+        return result
+
+
+@pytest.mark.parametrize("name", ["window", "strided", "lsh"])
+def test_everything_is_computed_on_the_device_of_the_inputs(name):
+    function = attentions(19)[name]
+    q, k, v = torch.randn(3, 1, 2, 19, 8, device="meta")
+    with Devices() as devices:
+        function(q, k, v)
+    assert devices.seen == {"meta"}
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from autograder.cases import COUNTED_DIM, in_float64, normal
 from autograder.cost import NO_MATRIX, cost
 from autograder.exercise import Answer, AnswerError, Exercise, Inputs, Part, Property
+from autograder.exercises.sparse_attention.shared import COUNTED, ELEMENTS_PER_TOKEN, LEADING_AXES
 from autograder.probes import as_tensor, with_gradients
 from autograder.properties import matches
 
@@ -48,16 +50,22 @@ def _bucket_cases(generator: Generator) -> dict[str, Inputs]:
         x = _decided(lambda: normal(generator, *shape, scale=scale), rotations.unsqueeze(0))
         return {"x": x, "rotations": rotations}
 
-    by_columns = case(2, 9, 4, half=3)
+    by_columns = case(1, 2, 9, 4, half=3)
+    # Two axes that float32 cannot tell apart: the second is longer, and no other is as near.
+    narrow = in_float64(case(1, 1, 12, 4, half=2))
+    axis = narrow["rotations"][:, :1]
+    narrow["rotations"] = torch.cat([axis, axis * (1 + 1e-9)], dim=-1)
     return {
         "short": case(2, 3, 25, 4, half=4),
-        "two buckets": case(2, 9, 4, half=1),
-        "more buckets than dimensions": case(2, 40, 3, half=8),
-        "far from zero": case(2, 9, 4, half=3, scale=100.0),
-        "near zero": case(2, 9, 4, half=3, scale=1e-4),
-        "one vector": case(1, 5, half=3),
+        "two buckets": case(1, 2, 9, 4, half=1),
+        "more buckets than dimensions": case(1, 2, 40, 3, half=8),
+        "far from zero": case(1, 2, 9, 4, half=3, scale=100.0),
+        "near zero": case(1, 2, 9, 4, half=3, scale=1e-4),
+        "one vector": case(1, 1, 1, 5, half=3),
         "not contiguous": {name: x.mT.contiguous().mT for name, x in by_columns.items()},
-        "float64": in_float64(case(2, 9, 4, half=2)),
+        "float64": in_float64(case(1, 2, 9, 4, half=2)),
+        "closer than float32 tells": narrow,
+        **{name: case(*lead, 7, 4, half=3) for name, lead in LEADING_AXES.items()},
     }
 
 
@@ -71,13 +79,18 @@ def _bucket_probe(function: Callable, x: Tensor, rotations: Tensor) -> Answer:
 
 def _out_of_range(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
     buckets, count = answer["bucket"], 2 * inputs["rotations"].shape[-1]
+    if buckets.shape != inputs["x"].shape[:-1]:
+        return f"the buckets have shape {tuple(buckets.shape)}, expected one for each vector of x"
     if ((buckets >= 0) & (buckets < count)).all():
         return None
-    return f"there are buckets 0 to {count - 1}, but one is {int(buckets.max())}"
+    outside = buckets[(buckets < 0) | (buckets >= count)]
+    return f"there are buckets 0 to {count - 1}, but one is {int(outside[0])}"
 
 
 def _half_is_empty(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
     buckets, half = answer["bucket"], inputs["rotations"].shape[-1]
+    if buckets.numel() != inputs["x"][..., 0].numel():
+        return "there is not one bucket for each vector of x"
     if (buckets >= half).any():
         return None
     return f"no bucket from {half} on is used: those of −xR"
@@ -104,7 +117,16 @@ LSH_BUCKET = Exercise(
                     "bucket",
                     title="vectors of any length and layout",
                     points=1,
-                    cases=("far from zero", "near zero", "not contiguous", "float64"),
+                    cases=(
+                        "far from zero",
+                        "near zero",
+                        "not contiguous",
+                        "float64",
+                        "closer than float32 tells",
+                    ),
+                ),
+                matches(
+                    "bucket", title="any leading axes, or none", points=1, cases=tuple(LEADING_AXES)
                 ),
             ),
         ),
@@ -120,6 +142,33 @@ def _rotations(num_rounds: int, d: int, num_buckets: int, seed: int) -> Tensor:
     return torch.randn(num_rounds, d, num_buckets // 2, generator=generator)
 
 
+def _found(q: Tensor, rotations: Tensor, chunk_size: int) -> tuple[Tensor, Tensor]:
+    """Which other keys a query finds in its chunk and in the one before, (rounds, ..., n, n)."""
+    buckets = torch.stack([_bucket(q, rotation) for rotation in rotations])
+    chunk = buckets.argsort(dim=-1, stable=True).argsort(dim=-1) // chunk_size
+    gap = chunk.unsqueeze(-1) - chunk.unsqueeze(-2)
+    alike = buckets.unsqueeze(-1) == buckets.unsqueeze(-2)
+    alike &= ~torch.eye(q.shape[-2], dtype=torch.bool)
+    return alike & (gap == 0), alike & (gap == 1)
+
+
+def _tells_all(own: Tensor, before: Tensor) -> bool:
+    """Whether some token finds nothing, some only in the chunk before, or in a later round."""
+    found = own | before
+    lonely = ~found.any(dim=-1).any(dim=0)
+    only_before = before.any(dim=-1) & ~own.any(dim=-1)
+    several = len(found) == 1 or bool(
+        (found.sum(dim=0) > 1).any() and (found[-1] & ~found[:-1].any(dim=0)).any()
+    )
+    return bool(lonely.any() and only_before.any()) and several
+
+
+def _tells_of_lonely(own: Tensor, before: Tensor) -> bool:
+    """Whether some token finds nothing, some one key, and none anything in the chunk before."""
+    found = own.any(dim=0).any(dim=-1)
+    return not before.any() and bool(found.any()) and not found.all()
+
+
 def _lsh_cases(generator: Generator) -> dict[str, Inputs]:
     def case(
         n: int,
@@ -128,9 +177,10 @@ def _lsh_cases(generator: Generator) -> dict[str, Inputs]:
         chunk_size: int,
         scale: float = 1.0,
         apart: float = 1.0,
-        batch: tuple[int, ...] = (2, 2),
+        batch: tuple[int, ...] = (1, 2),
+        tells: Callable[[Tensor, Tensor], bool] = lambda own, before: True,
     ) -> Inputs:
-        """`apart` 0 puts all queries in one direction, and so in one bucket."""
+        """Drawn until it `tells`; `apart` 0 puts all queries in one direction, and one bucket."""
         seed = int(torch.randint(2**31, (), generator=generator))
         rotations = _rotations(num_rounds, 4, num_buckets, seed)
         middle = (1 - apart) * 3 * normal(generator, 4)
@@ -141,8 +191,11 @@ def _lsh_cases(generator: Generator) -> dict[str, Inputs]:
             spread = apart if apart else 1e-3
             return scale * (middle + spread * normal(generator, *batch, n, 4))
 
+        q = _decided(draw, rotations)
+        while not tells(*_found(q, rotations, chunk_size)):
+            q = _decided(draw, rotations)
         return {
-            "q": _decided(draw, rotations),
+            "q": q,
             "v": normal(generator, *batch, n, 3),
             "cotangent": normal(generator, *batch, n, 3),
             "num_buckets": num_buckets,
@@ -151,20 +204,39 @@ def _lsh_cases(generator: Generator) -> dict[str, Inputs]:
             "seed": seed,
         }
 
-    constant = case(13, 4, 2, 4)
+    constant = case(13, 4, 2, 4, tells=_tells_all)
     return {
         "one bucket, one chunk": case(9, 2, 1, 16, apart=0.0),
-        "one round": case(24, 4, 1, 4),
+        "one round": case(24, 4, 1, 4, tells=_tells_all),
         "constant values": constant | {"v": torch.full_like(constant["v"], 2.5)},
-        "two rounds": case(20, 4, 2, 4),
-        "four rounds": case(21, 6, 4, 5),
-        "lonely tokens": case(7, 16, 1, 4),
+        "two rounds": case(20, 4, 2, 4, tells=_tells_all),
+        "four rounds": case(21, 6, 4, 5, tells=_tells_all),
+        "lonely tokens": case(7, 16, 1, 4, tells=_tells_of_lonely),
         "lonely tokens, two rounds": case(7, 16, 2, 4),
         "one bucket, several chunks": case(14, 4, 2, 4, apart=0.0, batch=(1, 1)),
         "one token": case(1, 2, 2, 3),
         "chunks of one token": case(9, 2, 2, 1),
-        "large numbers": case(17, 4, 3, 4, scale=30.0, batch=(1, 1)),
+        # Scores of some hundreds: e^89 is infinite in float32.
+        "large numbers": case(17, 4, 3, 4, scale=300.0, batch=(1, 1)),
+        "the only other key is far below 0": _opposite(generator),
         "float64": in_float64(case(15, 4, 2, 4, batch=(1, 1))),
+        **{name: case(11, 4, 2, 3, batch=lead) for name, lead in LEADING_AXES.items()},
+    }
+
+
+def _opposite(generator: Generator) -> Inputs:
+    """Two tokens that share a bucket, and whose queries point nearly opposite ways."""
+    seed = int(torch.randint(2**31, (), generator=generator))
+    axis = F.normalize(_rotations(1, 4, 2, seed)[0, :, 0], dim=0)
+    aside = F.normalize(axis.roll(1) - axis.roll(1) @ axis * axis, dim=0)
+    return {
+        "q": 300 * torch.stack([0.2 * axis + aside, 0.2 * axis - aside]).expand(1, 1, 2, 4).clone(),
+        "v": normal(generator, 1, 1, 2, 3),
+        "cotangent": None,
+        "num_buckets": 2,
+        "num_rounds": 1,
+        "chunk_size": 4,
+        "seed": seed,
     }
 
 
@@ -182,7 +254,7 @@ def _attend(
 
 
 def _lsh_probe(
-    function: Callable, q: Tensor, v: Tensor, cotangent: Tensor, **settings: int
+    function: Callable, q: Tensor, v: Tensor, cotangent: Tensor | None, **settings: int
 ) -> Answer:
     return with_gradients(
         lambda q, v: _attend(function, q, v, **settings), {"q": q, "v": v}, cotangent
@@ -191,7 +263,7 @@ def _lsh_probe(
 
 def _queries(generator: Generator, n: int) -> Inputs:
     q, v = normal(generator, 2, 1, 1, n, COUNTED_DIM)
-    return {"q": q, "v": v, "num_buckets": 8, "num_rounds": 2, "chunk_size": 8, "seed": 0}
+    return {"q": q, "v": v, "num_buckets": 8, "num_rounds": 2, "chunk_size": 16, "seed": 0}
 
 
 def _many_queries(generator: Generator) -> Inputs:
@@ -244,14 +316,27 @@ LSH = Exercise(
                     "output",
                     title="chunks of one token, large numbers, float64",
                     points=1,
-                    cases=("chunks of one token", "large numbers", "float64"),
+                    cases=(
+                        "chunks of one token",
+                        "large numbers",
+                        "the only other key is far below 0",
+                        "float64",
+                    ),
+                ),
+                matches(
+                    "output",
+                    "grad_q",
+                    "grad_v",
+                    title="any leading axes, or none",
+                    points=1,
+                    cases=tuple(LEADING_AXES),
                 ),
                 matches(
                     "grad_q",
                     "grad_v",
                     title="gradients are right",
                     points=1,
-                    cases=("one round", "two rounds", "four rounds"),
+                    cases=("one round", "two rounds", "four rounds", "float64"),
                 ),
             ),
             supplies=BUILT_ON,
@@ -260,10 +345,13 @@ LSH = Exercise(
             _queries,
             _attend,
             exponent=1.2,
-            largest=lambda n: 160 * n,
+            largest=lambda n: ELEMENTS_PER_TOKEN * n,
             words=NO_MATRIX,
-            title="O(n log n): nothing n × n is computed",
+            title="O(n log n): nothing n × n is computed, and no token alone",
             points=2,
+            # A loop over the chunks of both rounds has fewer, one over the tokens has more.
+            calls=lambda n: 3 * n + 1000,
+            sizes=COUNTED,
             long={"long": _many_queries},
             supplies=BUILT_ON,
         ),

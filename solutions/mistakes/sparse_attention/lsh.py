@@ -1,48 +1,10 @@
-"""Wrong versions of the exercises of 01_sparse_attention on hashing."""
+"""Wrong versions of `lsh_attention`."""
 
 import torch
 import torch.nn.functional as F
 
 from solutions import sparse_attention as right
 from solutions.mistakes import mistake
-
-
-@mistake(
-    right.lsh_bucket,
-    "The argmax is taken of xR alone, without its negative: half of the buckets are never used. "
-    "Join xR and −xR first.",
-)
-def argmax_without_the_negated_half(x, rotations):
-    return (x @ rotations).argmax(dim=-1)
-
-
-@mistake(
-    right.lsh_bucket,
-    "The argmax is taken of |xR|, so x and −x, which point in opposite directions, share a bucket. "
-    "Join xR and −xR instead.",
-)
-def argmax_of_the_absolute_value(x, rotations):
-    return (x @ rotations).abs().argmax(dim=-1)
-
-
-@mistake(
-    right.lsh_bucket,
-    "The two halves are exchanged: first comes xR, then −xR. (Taking the smallest number instead "
-    "of the largest does the same.)",
-)
-def negated_half_first(x, rotations):
-    rotated = x @ rotations
-    return torch.cat([-rotated, rotated], dim=-1).argmax(dim=-1)
-
-
-@mistake(
-    right.lsh_bucket,
-    "This reads the signs of xR as the digits of a number: 2^half_buckets buckets, the older "
-    "hyperplane hashing. The Reformer takes the largest of xR and −xR.",
-)
-def signs_as_digits(x, rotations):
-    bits = (x @ rotations > 0).long()
-    return (bits * 2 ** torch.arange(bits.shape[-1])).sum(dim=-1)
 
 
 def _lsh(
@@ -59,9 +21,11 @@ def _lsh(
     scale=1.0,
     rounds=None,
     repeats=False,
-    average=False,
-    unsort=True,
+    join=None,
+    unsort=None,
     wrap=False,
+    ahead=False,
+    sort=True,
 ):
     """Reformer attention through n × n masks, with everything that goes wrong to choose from."""
     n, d = q.shape[-2:]
@@ -70,32 +34,45 @@ def _lsh(
     scores = q @ k.mT * d**-0.5 * scale
     own = torch.eye(n, dtype=torch.bool)
     times = 0
-    outputs = []
+    outputs, totals = [], []
     for rotation in rotations[:rounds]:
         bucket = right.lsh_bucket(q, rotation)
-        order = bucket.argsort(dim=-1, stable=True)
+        order = bucket.argsort(dim=-1, stable=True) if sort else torch.arange(n).expand_as(bucket)
         chunk = order.argsort(dim=-1) // chunk_size
         gap = chunk.unsqueeze(-1) - chunk.unsqueeze(-2)
+        gap = -gap if ahead else gap
         found = (gap >= 0) & (gap <= back)
         if wrap:
             found = found | (gap == -chunk.amax(dim=-1)[..., None, None])
         if buckets_matter:
             found = found & (bucket.unsqueeze(-1) == bucket.unsqueeze(-2))
-        outputs.append(_softmax_of(scores, found.to(q.dtype), own, own_last, v))
+        new = found if repeats or isinstance(times, int) else found & (times == 0)
+        of_round = _hidden(scores, new.to(q.dtype), own, own_last)
+        outputs.append(of_round.softmax(dim=-1) @ v)
+        totals.append(of_round.logsumexp(dim=-1, keepdim=True))
         times = times + found.to(q.dtype)
-        if not unsort:
-            index = order.unsqueeze(-1).expand(*order.shape, v.shape[-1])
+        if unsort:
+            index = unsort(order).unsqueeze(-1).expand(*order.shape, v.shape[-1])
             outputs[-1] = outputs[-1].gather(-2, index)
-    if average or not unsort:
-        return torch.stack(outputs).mean(dim=0)
+            totals[-1] = totals[-1].gather(-2, index[..., :1])
+    if unsort and not join:
+        join = _joined
+    if join:
+        return join(torch.stack(outputs), torch.stack(totals))
     return _softmax_of(scores, times if repeats else times.clamp(max=1), own, own_last, v)
 
 
-def _softmax_of(scores, times, own, own_last, v):
+def _hidden(scores, times, own, own_last):
     scores = scores + times.log()
-    if own_last:
-        scores = scores.masked_fill(own, -1e5)
-    return scores.softmax(dim=-1) @ v
+    return scores.masked_fill(own, -1e5) if own_last else scores
+
+
+def _softmax_of(scores, times, own, own_last, v):
+    return _hidden(scores, times, own, own_last).softmax(dim=-1) @ v
+
+
+def _joined(outputs, totals):
+    return (outputs * totals.softmax(dim=0)).sum(dim=0)
 
 
 @mistake(
@@ -114,7 +91,7 @@ def dense_scores_and_a_mask(*arguments):
     "sorted to place i. Undo the sort: gather with the inverse permutation.",
 )
 def unsort_forgotten(*arguments):
-    return _lsh(*arguments, unsort=False)
+    return _lsh(*arguments, unsort=lambda order: order)
 
 
 @mistake(
@@ -123,7 +100,7 @@ def unsort_forgotten(*arguments):
     "found all. Weight each by the sum of its exponentials: exp(its logsumexp − that of all).",
 )
 def rounds_averaged_without_logsumexp(*arguments):
-    return _lsh(*arguments, average=True)
+    return _lsh(*arguments, join=lambda outputs, totals: outputs.mean(dim=0))
 
 
 @mistake(
@@ -210,3 +187,80 @@ def repeated_keys_counted_each_time(*arguments):
 )
 def whole_buckets(*arguments):
     return _lsh(*arguments[:4], arguments[0].shape[-2], arguments[5])
+
+
+@mistake(
+    right.lsh_attention,
+    "The sort is undone with the order itself. It takes the inverse permutation: order.argsort() "
+    "says where each token went.",
+)
+def unsorted_with_the_order(*arguments):
+    # Sorted outputs gathered by the order: sorted twice.
+    def twice(order):
+        return order.gather(-1, order)
+
+    return _lsh(*arguments, unsort=twice)
+
+
+@mistake(
+    right.lsh_attention,
+    "The results of the rounds are added up, so that the weights of a query sum to the number of "
+    "rounds. Weight each by its share of the exponentials.",
+)
+def rounds_added_up(*arguments):
+    return _lsh(*arguments, join=lambda outputs, totals: outputs.sum(dim=0))
+
+
+@mistake(
+    right.lsh_attention,
+    "Of the rounds only the one with the largest sum of exponentials counts. All keys found in any "
+    "round take part, in one softmax.",
+)
+def best_round_only(*arguments):
+    def best(outputs, totals):
+        return outputs.take_along_dim(totals.argmax(dim=0, keepdim=True), dim=0)[0]
+
+    return _lsh(*arguments, join=best)
+
+
+@mistake(
+    right.lsh_attention,
+    "A chunk sees the one after it. It must see the one before.",
+)
+def chunk_after_instead_of_before(*arguments):
+    return _lsh(*arguments, ahead=True)
+
+
+@mistake(
+    right.lsh_attention,
+    "The tokens are cut into chunks without sorting them by bucket: those of a bucket are "
+    "scattered over all chunks, and not found.",
+)
+def not_sorted_by_bucket(*arguments):
+    return _lsh(*arguments, sort=False)
+
+
+@mistake(
+    right.lsh_attention,
+    "The queries are made length 1 as well. Only the keys are, k = q/‖q‖.",
+)
+def queries_normalised_too(q, *arguments):
+    return _lsh(F.normalize(q, dim=-1), *arguments)
+
+
+@mistake(
+    right.lsh_attention,
+    "The rotations are not those of the generator that was given: use `rotations` as it is.",
+)
+def rotations_of_another_generator(*arguments):
+    return _lsh(*arguments[:-1], torch.Generator().manual_seed(0))
+
+
+@mistake(
+    right.lsh_attention,
+    "All keys are seen, whatever their bucket.",
+)
+def every_key_found(q, v, *arguments):
+    own = torch.eye(q.shape[-2], dtype=torch.bool)
+    scores = q @ F.normalize(q, dim=-1).mT * q.shape[-1] ** -0.5
+    return _softmax_of(scores, torch.ones_like(scores), own, True, v)

@@ -152,6 +152,16 @@ def strided_by_one_index_table(q, k, v, stride):
     return torch.einsum("...nw,...nwe->...ne", weights, v[..., near, :])
 
 
+def strided_token_by_token(q, k, v, stride):
+    outputs = []
+    for i in range(q.shape[-2]):
+        far = torch.arange(i)[i % stride : max(i - stride, 0) : stride]
+        keys = torch.cat([far, torch.arange(max(i - stride, 0), i + 1)])
+        scores = q[..., i : i + 1, :] @ k[..., keys, :].mT / math.sqrt(q.shape[-1])
+        outputs.append(scores.softmax(dim=-1) @ v[..., keys, :])
+    return torch.cat(outputs, dim=-2)
+
+
 def strided_by_exponentials(q, k, v, stride):
     """The column by itself and the near keys by themselves, joined by their normalisers."""
     n, d = q.shape[-2:]
@@ -324,7 +334,11 @@ RIGHT = {
         window_by_a_loop_over_offsets,
         window_by_chunks_at_once,
     ],
-    "strided_attention": [strided_by_one_index_table, strided_by_exponentials],
+    "strided_attention": [
+        strided_by_one_index_table,
+        strided_by_exponentials,
+        strided_token_by_token,
+    ],
     "block_sparse_attention": [blocks_by_index, blocks_gathered_at_once, blocks_pair_by_pair],
     "lsh_bucket": [bucket_by_einsum, bucket_by_the_largest_magnitude],
     "lsh_attention": [lsh_with_logs_of_counts, lsh_by_sums_of_exponentials],

@@ -95,26 +95,156 @@ def rotations_of_its_own(q, v, num_buckets, num_rounds, chunk_size, generator):
     return right.lsh_attention(q, v, num_buckets, num_rounds, chunk_size, own)
 
 
+def slices_counted_from_the_end(n, stride, num_summary):
+    return right.fixed_mask(n + -n % stride, stride, num_summary)[-n:, -n:]
+
+
+def walks_in_double_precision(mask, num_layers):
+    return torch.linalg.matrix_power(mask.double(), num_layers) > 0
+
+
+def drawn_among_the_first_nine(n, block_size, num_global_blocks, num_random_blocks, generator):
+    size = (n, block_size, num_global_blocks)
+    seen = right.bigbird_mask(*size, 0, generator)[::block_size, ::block_size]
+    for row in seen[num_global_blocks:]:
+        free = (~row[:9]).nonzero().flatten()
+        row[free[torch.randperm(len(free), generator=generator)[:num_random_blocks]]] = True
+    of_token = torch.arange(n) // block_size
+    return seen[of_token][:, of_token]
+
+
+def blocks_beside_the_window_that_may_be_global(n, block_size, num_global, number, generator):
+    seen = right.bigbird_mask(n, block_size, num_global, 0, generator)[::block_size, ::block_size]
+    block = torch.arange(len(seen))
+    for i, row in enumerate(seen):
+        others = ((block - i).abs() > 1).nonzero().flatten()
+        row[others[torch.randperm(len(others), generator=generator)[:number]]] = True
+    of_token = torch.arange(n) // block_size
+    return seen[of_token][:, of_token]
+
+
+def chunks_of_64(q, k, v, window):
+    n, chunk = q.shape[-2], 64
+    outputs = []
+    for begin in range(0, n, chunk):
+        near = slice(max(begin - chunk, 0), begin + 2 * chunk)
+        i = torch.arange(begin, min(begin + chunk, n)).unsqueeze(-1)
+        seen = (i - torch.arange(n)[near]).abs() <= window
+        query = q[..., begin : begin + chunk, :]
+        outputs.append(
+            F.scaled_dot_product_attention(query, k[..., near, :], v[..., near, :], seen)
+        )
+    return torch.cat(outputs, dim=-2)
+
+
+def window_token_by_token(q, k, v, window):
+    outputs = []
+    for i in range(q.shape[-2]):
+        near = slice(max(i - window, 0), i + window + 1)
+        query = q[..., i : i + 1, :]
+        outputs.append(F.scaled_dot_product_attention(query, k[..., near, :], v[..., near, :]))
+    return torch.cat(outputs, dim=-2)
+
+
+def window_of_batch_and_heads_only(q, k, v, window):
+    _batch, _heads, _n, _d = q.shape
+    return right.sliding_window_attention(q, k, v, window)
+
+
+def values_cleared_afterwards(q, k, v, window):
+    output = right.sliding_window_attention(q, k, v.clone(), window)
+    v.data.zero_()
+    return output
+
+
+def strided_in_dimension_2(q, k, v, stride):
+    _batch, _heads, _n, _d = q.shape
+    return right.strided_attention(q, k, v, stride)
+
+
+def blocks_token_by_token(q, k, v, block_mask, block_size):
+    keys, values = (x.split(block_size, dim=-2) for x in (k, v))
+    outputs = []
+    for i in range(q.shape[-2]):
+        live = block_mask[i // block_size].nonzero().flatten().tolist()
+        near = [torch.cat([x[j] for j in live], dim=-2) for x in (keys, values)]
+        outputs.append(F.scaled_dot_product_attention(q[..., i : i + 1, :], *near))
+    return torch.cat(outputs, dim=-2)
+
+
+def blocks_without_a_maximum(q, k, v, block_mask, block_size):
+    weights = (q @ k.mT * q.shape[-1] ** -0.5).exp()
+    of_token = torch.arange(q.shape[-2]) // block_size
+    weights = weights.masked_fill(~block_mask[of_token][:, of_token], 0)
+    return weights / weights.sum(dim=-1, keepdim=True) @ v
+
+
+def buckets_in_single_precision(x, rotations):
+    return right.lsh_bucket(x.float(), rotations.float())
+
+
+def buckets_of_batch_and_heads_only(x, rotations):
+    _batch, _heads, _n, _d = x.shape
+    return right.lsh_bucket(x, rotations)
+
+
+def own_score_not_low_enough(q, v, num_buckets, num_rounds, chunk_size, generator):
+    n, d = q.shape[-2:]
+    rotations = torch.randn(num_rounds, d, num_buckets // 2, generator=generator).to(q)
+    found = False
+    for rotation in rotations:
+        bucket = right.lsh_bucket(q, rotation)
+        chunk = bucket.argsort(dim=-1, stable=True).argsort(dim=-1) // chunk_size
+        gap = chunk.unsqueeze(-1) - chunk.unsqueeze(-2)
+        alike = bucket.unsqueeze(-1) == bucket.unsqueeze(-2)
+        found = found | alike & ((gap == 0) | (gap == 1))
+    scores = q @ F.normalize(q, dim=-1).mT * d**-0.5
+    scores = scores.masked_fill(torch.eye(n, dtype=torch.bool), -100)
+    return scores.masked_fill(~found, -torch.inf).softmax(dim=-1) @ v
+
+
 # Exercise -> wrong version -> the mistake that its report names, if it names one.
 WRONG = {
     "sliding_window_mask": {window_that_wraps_around: ""},
-    "strided_mask": {numbers_instead_of_truth_values: ""},
-    "bigbird_mask": {the_next_blocks_instead_of_random_ones: ""},
-    "reachability": {walks_in_single_precision: "walks counted until they overflow"},
+    "strided_mask": {numbers_instead_of_truth_values: "numbers instead of truth values"},
+    "fixed_mask": {slices_counted_from_the_end: ""},
+    "bigbird_mask": {
+        the_next_blocks_instead_of_random_ones: "the same blocks every time",
+        drawn_among_the_first_nine: "blocks that are never drawn",
+        blocks_beside_the_window_that_may_be_global: "random blocks that hit the window",
+    },
+    "reachability": {
+        walks_in_single_precision: "walks counted beyond what numbers hold",
+        walks_in_double_precision: "walks counted beyond what numbers hold",
+    },
     "sliding_window_attention": {
-        rows_of_the_matrix_one_after_another: "dense attention with a mask",
-        window_always_in_single_precision: "",
+        rows_of_the_matrix_one_after_another: "a number for every pair of tokens",
+        window_always_in_single_precision: "another type of numbers",
         exponentials_without_a_maximum: "",
+        chunks_of_64: "",
+        window_token_by_token: "token after token",
+        window_of_batch_and_heads_only: "for one number of axes only",
+        values_cleared_afterwards: "it overwrites what it is given",
     },
     "strided_attention": {
         strided_without_its_last_ragged_row: "",
         normaliser_without_its_gradient: "",
+        strided_in_dimension_2: "for one number of axes only",
     },
-    "block_sparse_attention": {only_the_first_live_block: ""},
-    "lsh_bucket": {buckets_counted_from_one: ""},
+    "block_sparse_attention": {
+        only_the_first_live_block: "first live block only",
+        blocks_token_by_token: "token after token",
+        blocks_without_a_maximum: "exponentials of large scores",
+    },
+    "lsh_bucket": {
+        buckets_counted_from_one: "counted from 1",
+        buckets_in_single_precision: "",
+        buckets_of_batch_and_heads_only: "for one number of axes only",
+    },
     "lsh_attention": {
-        half_of_the_gradient: "",
+        half_of_the_gradient: "gradients cut off on the way",
         chunk_after_instead_of_before: "",
-        rotations_of_its_own: "",
+        rotations_of_its_own: "rotations of another generator",
+        own_score_not_low_enough: "",
     },
 }
