@@ -8,6 +8,7 @@ Compiled, what a kernel reads beyond its tensors spoils its output, and what it 
 import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -34,11 +35,14 @@ def triton_kernel(function: Any) -> Any:
             "@triton.jit above it"
         )
     try:
-        texts = kernel_texts(function)
+        texts = tuple(kernel_texts(function))
     except OSError:
         raise AnswerError("its text cannot be read: take %%time away from its cell") from None
-    kernel_source(texts, function.fn.__name__)
+    _looked_through(texts, function.fn.__name__)
     return function
+
+
+_looked_through = cache(kernel_source)
 
 
 class Guarded:

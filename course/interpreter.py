@@ -12,7 +12,12 @@ import numpy as np
 import triton.language as tl
 from torch import Tensor
 from triton.runtime import JITFunction, interpreter
-from triton.runtime.interpreter import InterpreterBuilder, ReduceOps, TensorHandle
+from triton.runtime.interpreter import (
+    InterpreterBuilder,
+    InterpreterOptions,
+    ReduceOps,
+    TensorHandle,
+)
 
 # --- bfloat16, which NumPy does not have: the upper half of a float32 ----------------------------
 
@@ -52,6 +57,7 @@ def mend() -> None:
             if isinstance(value, JITFunction):
                 setattr(module, name, interpreter.InterpretedFunction(value.fn))
     _mend_bfloat16()
+    _make_quicker()
     load, patch_tensor = InterpreterBuilder.create_masked_load, interpreter._patch_lang_tensor
 
     def create_masked_load(self: Any, ptrs: Any, mask: Any, other: Any, *rest: Any) -> Any:
@@ -107,6 +113,21 @@ def _mend_bfloat16() -> None:
     InterpreterBuilder.binary_op = binary_op
     InterpreterBuilder.cast_impl = cast_impl
     ReduceOps.sum = sum_up
+
+
+def _make_quicker() -> None:
+    """Do what takes half of the interpreter's time, and changes no number, once or not at all."""
+    interpreter.interpreter_builder.options = InterpreterOptions(sanitize_overflow=False)
+    prepared: set[int] = set()
+
+    def call(self: Any, *arguments: Any, **named: Any) -> Any:
+        # What it replaces for functions of tl.standard stays; for the others, each launch does.
+        if id(self.fn.__globals__) not in prepared:
+            prepared.add(id(self.fn.__globals__))
+            interpreter._patch_lang(self.fn)
+        return self.rewrite()(*arguments, **named)
+
+    interpreter.InterpretedFunction.__call__ = call
 
 
 # --- What kernels reach --------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import importlib.util
 import inspect
 import os
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NoReturn
 
 import torch
@@ -54,7 +55,12 @@ class _Missing:
 def kernel_texts(kernel: Any) -> list[str]:
     """The text of a kernel, after those of the kernels beside it, which it may call."""
     beside = [k for k in kernel.fn.__globals__.values() if isinstance(k, type(kernel))]
-    return list(dict.fromkeys(inspect.getsource(k.fn) for k in [*beside, kernel]))
+    return list(dict.fromkeys(_text(k.fn) for k in [*beside, kernel]))
+
+
+@cache
+def _text(function: Callable) -> str:
+    return inspect.getsource(function)
 
 
 if HAS_TRITON:
