@@ -140,12 +140,12 @@ def test_without_triton_kernels_can_be_defined_and_say_what_is_missing():
 
 # --- Machine code for GPUs that are not here -----------------------------------------------------
 
-TILES = {"CAUSAL": False, "BLOCK_Q": 64, "BLOCK_K": 32}
+CONSTANTS = {"CAUSAL": False, "BLOCK_Q": 64, "BLOCK_K": 32}
 
 
 @pytest.mark.parametrize("d", [64, 128])
 def test_the_forward_kernel_becomes_good_machine_code_for_every_target(d):
-    rows = machine_code(right.flash_attention_kernel, D=d, **TILES)
+    rows = machine_code(right.flash_attention_kernel, D=d, **CONSTANTS)
     assert [row.target for row in rows] == list(TARGETS)
     for row in rows:
         assert row.spilled == 0
