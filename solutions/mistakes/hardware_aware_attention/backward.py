@@ -27,6 +27,9 @@ def _backward(
     keep_q=True,
     keep_kv=True,
     skip=True,
+    first_hidden=1,
+    hidden=-math.inf,
+    in_the_tile=False,
 ):
     # The solution, with one thing in it left out or done otherwise.
     n_q, n_k, scale = q.shape[-2], k.shape[-2], q.shape[-1] ** -0.5
@@ -41,9 +44,9 @@ def _backward(
             k_j, v_j = k[..., j, :], v[..., j, :]
             s = (scale if scale_s else 1) * (q_i @ k_j.mT)
             if causal:
-                rows = torch.arange(start_q, start_q + s.shape[-2]).unsqueeze(-1)
-                hidden = rows < torch.arange(start_k, start_k + s.shape[-1])
-                s = s.masked_fill(hidden, -math.inf)
+                ahead = first_hidden + (0 if in_the_tile else start_q - start_k)
+                above = torch.ones(s.shape[-2:], dtype=torch.bool).triu(ahead)
+                s = s.masked_fill(above, hidden)
             p = weights(s, lse[..., i].unsqueeze(-1))
             d_s = grad_s(p, grad_out_i @ v_j.mT, delta[..., i, :])
             if not keep_q:
@@ -214,3 +217,109 @@ def all_keys_at_once(q, k, v, out, lse, grad_out, block_q, block_k, causal):
 )
 def all_weights_at_once(q, k, v, out, lse, grad_out, block_q, block_k, causal):
     return _backward(q, k, v, out, lse, grad_out, q.shape[-2], k.shape[-2], causal)
+
+
+@mistake(
+    right.flash_backward,
+    "The sign of dS is turned: it is P ∘ (dP − D), and not P ∘ (D − dP).",
+)
+def d_less_dp(*args):
+    return _backward(*args, grad_s=lambda p, grad_p, delta: p * (delta - grad_p))
+
+
+@mistake(
+    right.flash_backward,
+    "1/√d is in dQ and dK twice, perhaps once in dS and once at the end. Once is enough.",
+)
+def gradients_scaled_twice(*args):
+    scale = args[0].shape[-1] ** -0.5
+    return _backward(*args, grad_s=lambda p, grad_p, delta: scale * p * (grad_p - delta))
+
+
+@mistake(
+    right.flash_backward,
+    "The exponent has the wrong sign: the weights are exp(s − lse).",
+)
+def lse_less_the_scores(*args):
+    return _backward(*args, weights=lambda s, lse: torch.exp(lse - s).nan_to_num(posinf=0.0))
+
+
+@mistake(
+    right.flash_backward,
+    "The weights are exp(s) / exp(lse). Both overflow where scores are large, and are 0 where they "
+    "are far below 0: subtract first, exp(s − lse).",
+)
+def divided_after_the_exponential(*args):
+    return _backward(*args, weights=lambda s, lse: torch.exp(s) / torch.exp(lse))
+
+
+@mistake(
+    right.flash_backward,
+    "dP is weighted, but dS = P ∘ (dP − D) is not: dP − D alone goes on. Multiply it by P.",
+)
+def weights_missing_in_ds(*args):
+    return _backward(*args, grad_s=lambda p, grad_p, delta: grad_p - delta)
+
+
+@mistake(
+    right.flash_backward,
+    "A query gets gradient from the key after it. Query i sees keys 0 to i: hide the same scores "
+    "as in the forward pass.",
+)
+def causal_mask_shows_the_next_token(*args):
+    return _backward(*args, first_hidden=2, skip=False)
+
+
+@mistake(
+    right.flash_backward,
+    "A query gives no gradient to its own key. Query i sees keys 0 to i: hide what is strictly "
+    "above the diagonal.",
+)
+def causal_mask_hides_the_query_itself(*args):
+    return _backward(*args, first_hidden=0)
+
+
+@mistake(
+    right.flash_backward,
+    "The triangle is counted from the corner of the tile. Compare positions in the sequence, "
+    "start_q + row and start_k + column.",
+)
+def mask_inside_each_tile(*args):
+    return _backward(*args, in_the_tile=True)
+
+
+@mistake(
+    right.flash_backward,
+    "Scores that are hidden are set to 0, whose weight is exp(0 − lse). Set them to −∞.",
+)
+def hidden_scores_set_to_0(*args):
+    return _backward(*args, hidden=0.0)
+
+
+@mistake(
+    right.flash_backward,
+    "block_q and block_k have changed places: a tile has block_q queries and block_k keys.",
+)
+def block_q_and_block_k_exchanged(*args):
+    *tensors, block_q, block_k, causal = args
+    return right.flash_backward(*tensors, block_k, block_q, causal)
+
+
+@mistake(
+    right.flash_backward,
+    "Tiles have a size of their own, whatever block_q and block_k say. How large a tile may be "
+    "depends on the machine: use what is handed in.",
+)
+def tiles_of_a_size_of_its_own(*args):
+    *tensors, _, _, causal = args
+    return right.flash_backward(*tensors, 16, 16, causal)
+
+
+@mistake(
+    right.flash_backward,
+    "Queries or keys are taken one at a time. Take a whole tile in one product, block_q queries "
+    "with block_k keys.",
+)
+def one_row_at_a_time(*args):
+    *tensors, _, block_k, causal = args
+    return right.flash_backward(*tensors, 1, block_k, causal)
