@@ -49,7 +49,7 @@ def _is_the_number(name: str, title: str, points: int, cases: tuple[str, ...]) -
 
 
 def _intensity_cases(generator: Generator) -> dict[str, Inputs]:
-    n = 2.0 ** torch.randperm(8, generator=generator)[:5] + between(generator, 3, 90)
+    n = 2.0 ** torch.randperm(8, generator=generator)[:5].double() + between(generator, 3, 90)
     length = _power_of_10(generator, 3, 6).round()
     size = _power_of_10(generator, 2, 4).round()
     return {
@@ -163,9 +163,9 @@ TRAFFIC_ARGUMENTS = ("n", "d", "sram_elements", "algorithm")
 
 def _traffic_cases(generator: Generator) -> dict[str, Inputs]:
     def case(algorithm: str, n: int, block: int, spare: bool = False, **more: object) -> Inputs:
-        """With `spare`, SRAM holds more than tiles of `block` rows, but not one row more."""
+        """With `spare`, SRAM holds most of another row of each tile, but not all of it."""
         d = between(generator, 5, 12)
-        extra = between(generator, 1, 4 * d - 1) if spare else 0
+        extra = between(generator, 2 * d + 1, 4 * d - 1) if spare else 0
         return {
             "n": n,
             "d": d,

@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from autograder.cases import normal
-from autograder.exercise import Answer, Exercise, Inputs, Part, Property
+from autograder.exercise import Answer, Exercise, Inputs, Part, Property, Sign
 from autograder.exercises.hardware_aware_attention.kernel_parts import (
     COMPILED,
     HIGH_TILES,
@@ -51,6 +51,7 @@ def _softmax_cases(generator: Generator) -> dict[str, Inputs]:
         "prime": case(prime(generator)),
         "far below 0": case(11, shift=-300.0),
         "large numbers": case(19, scale=50.0),
+        "large numbers, whole": case(16, scale=50.0),
         "float16": {"x": case(21)["x"].half()},
         "bfloat16": {"x": case(21)["x"].bfloat16()},
         "long rows": case(3000),
@@ -74,6 +75,27 @@ def _softmax_probe(function: Callable, x: Tensor) -> Answer:
 
 def _softmax_truth(x: Tensor) -> Answer:
     return {"output": x.softmax(dim=-1)}
+
+
+def _reaches_beyond_the_rows(read: bool, written: bool) -> Sign:
+    """It reads, or writes, all of BLOCK numbers of every row."""
+
+    def sign(inputs: Inputs, answer: Answer, expected: Answer) -> bool:
+        rows, columns = inputs["x"].shape
+        beyond = rows * (2 ** (columns - 1).bit_length() - columns)
+        return answer["outside"].tolist() == [read * beyond, written * beyond]
+
+    return sign
+
+
+def _rows_elsewhere(read: bool) -> Sign:
+    """It reads, or only writes, other places than its rows, however many columns there are."""
+
+    def sign(inputs: Inputs, answer: Answer, expected: Answer) -> bool:
+        times_read, times_written = answer["outside"].tolist()
+        return times_written > 0 and (times_read > 0) == read
+
+    return sign
 
 
 SOFTMAX_KERNEL = Exercise(
@@ -101,11 +123,24 @@ SOFTMAX_KERNEL = Exercise(
                     "output",
                     title="far below 0, far apart, float16 and bfloat16",
                     points=1,
-                    cases=("far below 0", "large numbers", "float16", "bfloat16"),
+                    cases=(
+                        "far below 0",
+                        "large numbers",
+                        "large numbers, whole",
+                        "float16",
+                        "bfloat16",
+                    ),
                 ),
                 STAYS_INSIDE,
             ),
             truth=_softmax_truth,
+            # They give NaN, as others do: what they reach beyond the rows tells them.
+            signs={
+                "no mask on ragged rows": _reaches_beyond_the_rows(read=True, written=True),
+                "no mask on the load": _reaches_beyond_the_rows(read=True, written=False),
+                "row stride of another matrix": _rows_elsewhere(read=True),
+                "output rows as far apart as those of x": _rows_elsewhere(read=False),
+            },
         ),
     ),
     kind="kernel",

@@ -9,10 +9,10 @@ from torch import Generator, Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from autograder.cases import normal
-from autograder.exercise import Answer, Inputs, Part, Property
+from autograder.exercise import Answer, Inputs, Part, Property, Sign
 
-# Whole tiles of both sizes; and no length is another's, so that a product tells what it is of.
-QUERIES, KEYS, DIM, VALUE_DIM = 20, 18, 7, 11
+# Whole tiles of both sizes; and no tile is as long as DIM, so that a product tells what it is of.
+QUERIES, KEYS, DIM, VALUE_DIM = 20, 18, 23, 29
 BLOCKS = ((5, 3), (2, 9))
 RUNS = [(*block, causal) for block in BLOCKS for causal in (False, True)]
 ASKED_SIZE = "tiles have the size that is asked for"
@@ -60,9 +60,13 @@ def tile_products(run: Run) -> Part:
             Property(SKIPPED, 1, _multiplies_what_no_query_sees),
         ),
         signs={
-            "block q and block k exchanged": _exchanged,
+            "block q and block k exchanged": _tiles_are(lambda q, k: (k, q)),
             "tiles of a size of its own": _of_one_size,
             "one row at a time": _row_by_row,
+            "all keys at once": _tiles_are(lambda q, k: (q, KEYS)),
+            "all queries at once": _tiles_are(lambda q, k: (QUERIES, k)),
+            "all scores at once": _tiles_are(lambda q, k: (QUERIES, KEYS)),
+            "all weights at once": _tiles_are(lambda q, k: (QUERIES, KEYS)),
         },
     )
 
@@ -70,12 +74,12 @@ def tile_products(run: Run) -> Part:
 def _tensors(generator: Generator) -> Inputs:
     # What a backward pass is given is there too: any output and logsumexp will do.
     return {
-        "q": normal(generator, QUERIES, DIM),
-        "k": normal(generator, KEYS, DIM),
-        "v": normal(generator, KEYS, VALUE_DIM),
-        "out": normal(generator, QUERIES, VALUE_DIM),
-        "lse": normal(generator, QUERIES),
-        "grad_out": normal(generator, QUERIES, VALUE_DIM),
+        "q": normal(generator, 1, 1, QUERIES, DIM),
+        "k": normal(generator, 1, 1, KEYS, DIM),
+        "v": normal(generator, 1, 1, KEYS, VALUE_DIM),
+        "out": normal(generator, 1, 1, QUERIES, VALUE_DIM),
+        "lse": normal(generator, 1, 1, QUERIES),
+        "grad_out": normal(generator, 1, 1, QUERIES, VALUE_DIM),
     }
 
 
@@ -124,14 +128,22 @@ def _split(length: int, block: int) -> set[int]:
     return {min(block, length - start) for start in range(0, length, block)}
 
 
-def _exchanged(inputs: Inputs, answer: Answer, expected: Answer) -> bool:
-    """Whether the tiles of queries have block_k rows, and those of keys block_q."""
-    return all(
-        {frozenset(tile) for tile in _tiles_of_scores(answer, run)}
-        == {frozenset((i, j)) for i in _split(QUERIES, block_k) for j in _split(KEYS, block_q)}
-        for run, (block_q, block_k, causal) in enumerate(RUNS)
-        if not causal
-    )
+def _tiles_are(sizes: Callable[[int, int], tuple[int, int]]) -> Sign:
+    """Whether the tiles are those of sizes(block_q, block_k), without causal."""
+
+    def sign(inputs: Inputs, answer: Answer, expected: Answer) -> bool:
+        return all(
+            {frozenset(tile) for tile in _tiles_of_scores(answer, run)}
+            == {
+                frozenset((rows, columns))
+                for rows in _split(QUERIES, sizes(block_q, block_k)[0])
+                for columns in _split(KEYS, sizes(block_q, block_k)[1])
+            }
+            for run, (block_q, block_k, causal) in enumerate(RUNS)
+            if not causal
+        )
+
+    return sign
 
 
 def _of_one_size(inputs: Inputs, answer: Answer, expected: Answer) -> bool:

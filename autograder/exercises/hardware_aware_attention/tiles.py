@@ -10,6 +10,9 @@ from torch import Generator, Tensor
 from autograder.cases import GRADIENTS, attention_case, between, in_float64
 from autograder.cost import cost
 from autograder.exercise import Answer, AnswerError, Exercise, Inputs, Part
+from autograder.exercises.hardware_aware_attention.signs import (
+    shows_a_small_number_in_the_sum,
+)
 from autograder.exercises.hardware_aware_attention.tile_products import tile_products
 from autograder.probes import as_tensor
 from autograder.properties import matches
@@ -66,11 +69,11 @@ def _by_columns(inputs: Inputs) -> Inputs:
     }
 
 
-def _far_from_zero(inputs: Inputs, shift: float) -> Inputs:
-    """The same queries and keys, shifted against each other: every score is about 10 · shift."""
+def _far_from_zero(inputs: Inputs, score: float) -> Inputs:
+    """The same queries and keys, pointing to or away from each other: scores are near `score`."""
     q, k = inputs["q"].clone(), inputs["k"].clone()
-    q[..., 0] += 20
-    k[..., 0] += shift
+    q[..., 0] = 2 * abs(score) ** 0.5  # of 4 columns
+    k[..., 0] = math.copysign(abs(score) ** 0.5, score)
     return inputs | {"q": q, "k": k}
 
 
@@ -101,7 +104,7 @@ def _tiled_cases(generator: Generator) -> dict[str, Inputs]:
         "float64": in_float64(case(9, 11, 4, 4)),
         **{name: case(6, 9, 4, 4, lead=lead) for name, lead in LEADING_AXES.items()},
         "large numbers": case(13, 29, 4, 4, scale=12.0),
-        "far below zero": _far_from_zero(case(9, 13, 4, 5), -20),
+        "far below zero": _far_from_zero(case(9, 13, 4, 5), -300),
         "causal, one tile": case(7, 7, 7, 7, causal=True),
         "causal, square tiles": case(n, n, 4, 4, causal=True),
         "causal, wide tiles": case(n, n, 3, 7, causal=True),
@@ -109,7 +112,7 @@ def _tiled_cases(generator: Generator) -> dict[str, Inputs]:
         "causal, more keys than queries": case(9, 14, 4, 3, causal=True),
         "causal, more queries than keys": case(14, 9, 4, 3, causal=True),
         "causal, large numbers": case(17, 17, 4, 5, scale=12.0, causal=True),
-        "causal, far below zero": _far_from_zero(case(11, 11, 4, 3, causal=True), -20),
+        "causal, far below zero": in_float64(_far_from_zero(case(11, 11, 4, 3, causal=True), -2e4)),
     }
 
 
@@ -204,6 +207,7 @@ TILED = Exercise(
                     cases=CAUSAL,
                 ),
             ),
+            signs={"a small number added to the sum": shows_a_small_number_in_the_sum},
         ),
         *_is_tiled(_run_tiled, 3, "by tiles: no tensor has a row and a column for each token"),
         tile_products(_tiled_with_blocks),
@@ -245,8 +249,11 @@ def _backward_cases(generator: Generator) -> dict[str, Inputs]:
         "float64": with_forward(in_float64(drawn(9, 11, 4, 4))),
         **{name: case(6, 9, 4, 4, lead=lead) for name, lead in LEADING_AXES.items()},
         "large numbers": case(13, 29, 4, 4, scale=5.0),
-        "far below zero": with_forward(_far_from_zero(drawn(9, 13, 4, 5), -20)),
-        "far above zero": with_forward(_far_from_zero(drawn(9, 13, 4, 5), 20)),
+        "far below zero": with_forward(_far_from_zero(drawn(9, 13, 4, 5), -300)),
+        "far above zero": with_forward(_far_from_zero(drawn(9, 13, 4, 5), 300)),
+        "causal, far below zero": with_forward(
+            in_float64(_far_from_zero(drawn(11, 11, 4, 3, causal=True), -2e4))
+        ),
         "causal, one tile": case(7, 7, 7, 7, causal=True),
         "causal, square tiles": case(n, n, 4, 4, causal=True),
         "causal, wide tiles": case(n, n, 3, 7, causal=True),
@@ -306,7 +313,7 @@ BACKWARD_NUMBERS = (
     "large numbers",
 )
 # There the first column of dQ is a small difference of large numbers.
-FAR_FROM_ZERO = ("far below zero", "far above zero")
+FAR_FROM_ZERO = ("far below zero", "far above zero", "causal, far below zero")
 BACKWARD_CAUSAL = CAUSAL[:6]
 BACKWARD = Exercise(
     "flash_backward",

@@ -203,7 +203,7 @@ def tiles_above_the_diagonal_computed(*args):
 
 @mistake(
     right.flash_backward,
-    "The result is right, but each tile of queries is scored against all keys at once: block_q × n "
+    "Each tile of queries is scored against all keys at once: block_q × n "
     "numbers, which outgrow SRAM with n. Take the keys tile by tile, too.",
 )
 def all_keys_at_once(q, k, v, out, lse, grad_out, block_q, block_k, causal):
@@ -212,7 +212,7 @@ def all_keys_at_once(q, k, v, out, lse, grad_out, block_q, block_k, causal):
 
 @mistake(
     right.flash_backward,
-    "The result is right, but all weights, n × n, are there at once. The point of computing them "
+    "All weights, n × n, are there at once. The point of computing them "
     "again is that a tile of them is enough.",
 )
 def all_weights_at_once(q, k, v, out, lse, grad_out, block_q, block_k, causal):
@@ -323,3 +323,31 @@ def tiles_of_a_size_of_its_own(*args):
 def one_row_at_a_time(*args):
     *tensors, _, block_k, causal = args
     return right.flash_backward(*tensors, 1, block_k, causal)
+
+
+@mistake(
+    right.flash_backward,
+    "All queries are scored against a tile of keys at once: n × block_k numbers, which outgrow "
+    "SRAM with n. Take the queries tile by tile, too.",
+)
+def all_queries_at_once(*args):
+    *tensors, _, block_k, causal = args
+    return _backward(*tensors, args[0].shape[-2], block_k, causal)
+
+
+@mistake(
+    right.flash_backward,
+    "The weights are those of s less the maximum of the tile. They are exp(s − lse): the "
+    "logsumexp of the whole row is handed in.",
+)
+def maximum_of_the_tile_for_lse(*args):
+    return _backward(*args, weights=lambda s, lse: torch.exp(s - s.amax(dim=-1, keepdim=True)))
+
+
+@mistake(
+    right.flash_backward,
+    "The gradients come back in another order: return grad_q, grad_k, grad_v.",
+)
+def gradients_of_keys_and_values_exchanged(*args):
+    grad_q, grad_k, grad_v = _backward(*args)
+    return grad_q, grad_v, grad_k

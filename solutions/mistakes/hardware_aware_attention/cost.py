@@ -199,3 +199,12 @@ def seconds_for_a_flop(intensity, peak_flops, bandwidth):
 )
 def both_limits_added(intensity, peak_flops, bandwidth):
     return intensity * bandwidth + peak_flops
+
+
+@mistake(
+    right.roofline,
+    "A plain number has no clamp. Take Python's min for numbers, and clamp for tensors: "
+    "isinstance(x, torch.Tensor) tells them apart.",
+)
+def clamp_of_a_plain_number(intensity, peak_flops, bandwidth):
+    return (intensity * bandwidth).clamp(max=peak_flops)

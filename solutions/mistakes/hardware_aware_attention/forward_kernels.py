@@ -97,14 +97,6 @@ logarithm_of_the_softmax = changed(
     },
 )
 
-not_turned_into_float32 = changed(
-    softmax_kernel,
-    "not_turned_into_float32",
-    "tl.exp takes float32, and x may be float16 or bfloat16: turn it into float32 when it is "
-    "loaded, .to(tl.float32).",
-    {".to(tl.float32)": ""},
-)
-
 output_rows_as_far_apart_as_those_of_x = changed(
     softmax_kernel,
     "output_rows_as_far_apart_as_those_of_x",

@@ -127,3 +127,28 @@ def tiles_of_a_size_of_its_own(q, k, v, block_q, block_k, causal):
 )
 def one_row_at_a_time(q, k, v, block_q, block_k, causal):
     return right.tiled_attention(q, k, v, 1, block_k, causal)
+
+
+@mistake(
+    right.tiled_attention,
+    "Output and logsumexp have changed places: the output comes first.",
+)
+def output_and_logsumexp_exchanged(*args):
+    return right.tiled_attention(*args)[::-1]
+
+
+@mistake(
+    right.tiled_attention,
+    "It is the sum of the exponentials. The logsumexp is its logarithm.",
+)
+def exponential_of_the_logsumexp(*args):
+    return tiled(*args, logsumexp=lambda m, l, scale: torch.exp(m) * l)
+
+
+@mistake(
+    right.tiled_attention,
+    "The scores are divided by the root of the number of queries. They are products of d numbers: "
+    "√d.",
+)
+def scaled_by_the_number_of_queries(q, *rest):
+    return tiled(q, *rest, scale=q.shape[-2] ** -0.5)

@@ -274,7 +274,7 @@ def ragged_end_left_out(q, k, v, block_q, block_k, causal):
 
 @mistake(
     right.tiled_attention,
-    "The result is right, but each tile of queries is scored against all keys at once: block_q × n "
+    "Each tile of queries is scored against all keys at once: block_q × n "
     "numbers, which outgrow SRAM with n. Take the keys tile by tile, too.",
 )
 def all_keys_at_once(q, k, v, block_q, block_k, causal):
@@ -291,7 +291,7 @@ def all_keys_at_once(q, k, v, block_q, block_k, causal):
 
 @mistake(
     right.tiled_attention,
-    "The result is right, but all queries are scored against a tile of keys at once: n × block_k "
+    "All queries are scored against a tile of keys at once: n × block_k "
     "numbers, which outgrow SRAM with n. Take the queries tile by tile, too.",
 )
 def all_queries_at_once(q, k, v, block_q, block_k, causal):
@@ -300,7 +300,7 @@ def all_queries_at_once(q, k, v, block_q, block_k, causal):
 
 @mistake(
     right.tiled_attention,
-    "The result is right, but the n × n scores are all there at once. That is the attention which "
+    "The n × n scores are all there at once. That is the attention which "
     "tiles avoid: take block_q queries and block_k keys at a time.",
 )
 def all_scores_at_once(q, k, v, block_q, block_k, causal):
