@@ -12,7 +12,7 @@ from autograder.cases import normal
 from autograder.exercise import Answer, Inputs, Part, Property, Sign
 
 # Whole tiles of both sizes; and no tile is as long as DIM, so that a product tells what it is of.
-QUERIES, KEYS, DIM, VALUE_DIM = 20, 18, 23, 29
+QUERIES, KEYS, DIM, VALUE_DIM = 40, 36, 47, 53
 BLOCKS = ((5, 3), (2, 9))
 RUNS = [(*block, causal) for block in BLOCKS for causal in (False, True)]
 ASKED_SIZE = "tiles have the size that is asked for"

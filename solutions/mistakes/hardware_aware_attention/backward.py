@@ -8,7 +8,7 @@ from solutions import hardware_aware_attention as right
 from solutions.mistakes import mistake
 
 
-def _backward(
+def backward_of(
     q,
     k,
     v,
@@ -66,7 +66,7 @@ def _backward(
     "lowers the other weights of its row.",
 )
 def d_missing(*args):
-    return _backward(*args, grad_s=lambda p, grad_p, delta: p * grad_p)
+    return backward_of(*args, grad_s=lambda p, grad_p, delta: p * grad_p)
 
 
 @mistake(
@@ -74,7 +74,7 @@ def d_missing(*args):
     "The brackets are missing: dS = P ∘ dP − D. It is P ∘ (dP − D).",
 )
 def d_outside_of_the_brackets(*args):
-    return _backward(*args, grad_s=lambda p, grad_p, delta: p * grad_p - delta)
+    return backward_of(*args, grad_s=lambda p, grad_p, delta: p * grad_p - delta)
 
 
 @mistake(
@@ -82,7 +82,7 @@ def d_outside_of_the_brackets(*args):
     "D is added. A softmax turns dP into dS = P ∘ (dP − D).",
 )
 def d_added(*args):
-    return _backward(*args, grad_s=lambda p, grad_p, delta: p * (grad_p + delta))
+    return backward_of(*args, grad_s=lambda p, grad_p, delta: p * (grad_p + delta))
 
 
 @mistake(
@@ -91,7 +91,7 @@ def d_added(*args):
     "keys of a row, which rowsum(dO ∘ O) gives before the loops.",
 )
 def d_of_each_tile(*args):
-    return _backward(
+    return backward_of(
         *args, grad_s=lambda p, grad_p, _: p * (grad_p - (p * grad_p).sum(-1, keepdim=True))
     )
 
@@ -102,7 +102,7 @@ def d_of_each_tile(*args):
 )
 def d_as_a_mean(q, k, v, out, lse, grad_out, *rest):
     delta = (grad_out * out).mean(dim=-1, keepdim=True)
-    return _backward(q, k, v, out, lse, grad_out, *rest, delta=delta)
+    return backward_of(q, k, v, out, lse, grad_out, *rest, delta=delta)
 
 
 @mistake(
@@ -110,7 +110,7 @@ def d_as_a_mean(q, k, v, out, lse, grad_out, *rest):
     "The scale is missing in dQ. The scores are s = q kᵀ / √d, so dQ = dS K / √d.",
 )
 def scale_missing_in_dq(*args):
-    return _backward(*args, scale_q=False)
+    return backward_of(*args, scale_q=False)
 
 
 @mistake(
@@ -118,7 +118,7 @@ def scale_missing_in_dq(*args):
     "The scale is missing in dK. The scores are s = q kᵀ / √d, so dK = dSᵀ Q / √d.",
 )
 def scale_missing_in_dk(*args):
-    return _backward(*args, scale_k=False)
+    return backward_of(*args, scale_k=False)
 
 
 @mistake(
@@ -127,7 +127,7 @@ def scale_missing_in_dk(*args):
     "both.",
 )
 def scale_missing_in_dq_and_dk(*args):
-    return _backward(*args, scale_q=False, scale_k=False)
+    return backward_of(*args, scale_q=False, scale_k=False)
 
 
 @mistake(
@@ -136,7 +136,7 @@ def scale_missing_in_dq_and_dk(*args):
     "forward pass: s = q kᵀ / √d, p = exp(s − lse).",
 )
 def scale_missing_in_the_scores(*args):
-    return _backward(*args, scale_s=False)
+    return backward_of(*args, scale_s=False)
 
 
 @mistake(
@@ -145,7 +145,7 @@ def scale_missing_in_the_scores(*args):
     "logsumexp of the whole row is there: p = exp(s − lse).",
 )
 def softmax_of_each_tile(*args):
-    return _backward(*args, weights=lambda s, lse: s.softmax(dim=-1).nan_to_num(0.0))
+    return backward_of(*args, weights=lambda s, lse: s.softmax(dim=-1).nan_to_num(0.0))
 
 
 @mistake(
@@ -153,7 +153,7 @@ def softmax_of_each_tile(*args):
     "The weights are exp(s), not normalised. With the logsumexp of the row, p = exp(s − lse) is.",
 )
 def lse_not_subtracted(*args):
-    return _backward(*args, weights=lambda s, lse: torch.exp(s))
+    return backward_of(*args, weights=lambda s, lse: torch.exp(s))
 
 
 @mistake(
@@ -161,7 +161,7 @@ def lse_not_subtracted(*args):
     "The weights are exp(s) / lse. The logsumexp is the logarithm of the sum: p = exp(s − lse).",
 )
 def divided_by_the_logarithm(*args):
-    return _backward(*args, weights=lambda s, lse: torch.exp(s) / lse)
+    return backward_of(*args, weights=lambda s, lse: torch.exp(s) / lse)
 
 
 @mistake(
@@ -170,7 +170,7 @@ def divided_by_the_logarithm(*args):
     "query saw adds to its gradient: += for =.",
 )
 def dq_overwritten(*args):
-    return _backward(*args, keep_q=False)
+    return backward_of(*args, keep_q=False)
 
 
 @mistake(
@@ -179,7 +179,7 @@ def dq_overwritten(*args):
     "that saw a key adds to its gradient: += for =.",
 )
 def dk_and_dv_overwritten(*args):
-    return _backward(*args, keep_kv=False)
+    return backward_of(*args, keep_kv=False)
 
 
 @mistake(
@@ -189,7 +189,7 @@ def dk_and_dv_overwritten(*args):
 )
 def causal_forgotten(*args):
     *others, _ = args
-    return _backward(*others, False)
+    return backward_of(*others, False)
 
 
 @mistake(
@@ -198,7 +198,7 @@ def causal_forgotten(*args):
     "End the loop over the keys at the last query of the tile: half of the work.",
 )
 def tiles_above_the_diagonal_computed(*args):
-    return _backward(*args, skip=False)
+    return backward_of(*args, skip=False)
 
 
 @mistake(
@@ -207,7 +207,7 @@ def tiles_above_the_diagonal_computed(*args):
     "numbers, which outgrow SRAM with n. Take the keys tile by tile, too.",
 )
 def all_keys_at_once(q, k, v, out, lse, grad_out, block_q, block_k, causal):
-    return _backward(q, k, v, out, lse, grad_out, block_q, k.shape[-2], causal)
+    return backward_of(q, k, v, out, lse, grad_out, block_q, k.shape[-2], causal)
 
 
 @mistake(
@@ -216,7 +216,7 @@ def all_keys_at_once(q, k, v, out, lse, grad_out, block_q, block_k, causal):
     "again is that a tile of them is enough.",
 )
 def all_weights_at_once(q, k, v, out, lse, grad_out, block_q, block_k, causal):
-    return _backward(q, k, v, out, lse, grad_out, q.shape[-2], k.shape[-2], causal)
+    return backward_of(q, k, v, out, lse, grad_out, q.shape[-2], k.shape[-2], causal)
 
 
 @mistake(
@@ -224,7 +224,7 @@ def all_weights_at_once(q, k, v, out, lse, grad_out, block_q, block_k, causal):
     "The sign of dS is turned: it is P ∘ (dP − D), and not P ∘ (D − dP).",
 )
 def d_less_dp(*args):
-    return _backward(*args, grad_s=lambda p, grad_p, delta: p * (delta - grad_p))
+    return backward_of(*args, grad_s=lambda p, grad_p, delta: p * (delta - grad_p))
 
 
 @mistake(
@@ -233,7 +233,7 @@ def d_less_dp(*args):
 )
 def gradients_scaled_twice(*args):
     scale = args[0].shape[-1] ** -0.5
-    return _backward(*args, grad_s=lambda p, grad_p, delta: scale * p * (grad_p - delta))
+    return backward_of(*args, grad_s=lambda p, grad_p, delta: scale * p * (grad_p - delta))
 
 
 @mistake(
@@ -241,7 +241,7 @@ def gradients_scaled_twice(*args):
     "The exponent has the wrong sign: the weights are exp(s − lse).",
 )
 def lse_less_the_scores(*args):
-    return _backward(*args, weights=lambda s, lse: torch.exp(lse - s).nan_to_num(posinf=0.0))
+    return backward_of(*args, weights=lambda s, lse: torch.exp(lse - s).nan_to_num(posinf=0.0))
 
 
 @mistake(
@@ -250,7 +250,7 @@ def lse_less_the_scores(*args):
     "are far below 0: subtract first, exp(s − lse).",
 )
 def divided_after_the_exponential(*args):
-    return _backward(*args, weights=lambda s, lse: torch.exp(s) / torch.exp(lse))
+    return backward_of(*args, weights=lambda s, lse: torch.exp(s) / torch.exp(lse))
 
 
 @mistake(
@@ -258,7 +258,7 @@ def divided_after_the_exponential(*args):
     "dP is weighted, but dS = P ∘ (dP − D) is not: dP − D alone goes on. Multiply it by P.",
 )
 def weights_missing_in_ds(*args):
-    return _backward(*args, grad_s=lambda p, grad_p, delta: grad_p - delta)
+    return backward_of(*args, grad_s=lambda p, grad_p, delta: grad_p - delta)
 
 
 @mistake(
@@ -267,7 +267,7 @@ def weights_missing_in_ds(*args):
     "as in the forward pass.",
 )
 def causal_mask_shows_the_next_token(*args):
-    return _backward(*args, first_hidden=2, skip=False)
+    return backward_of(*args, first_hidden=2, skip=False)
 
 
 @mistake(
@@ -276,7 +276,7 @@ def causal_mask_shows_the_next_token(*args):
     "above the diagonal.",
 )
 def causal_mask_hides_the_query_itself(*args):
-    return _backward(*args, first_hidden=0)
+    return backward_of(*args, first_hidden=0)
 
 
 @mistake(
@@ -285,7 +285,7 @@ def causal_mask_hides_the_query_itself(*args):
     "start_q + row and start_k + column.",
 )
 def mask_inside_each_tile(*args):
-    return _backward(*args, in_the_tile=True)
+    return backward_of(*args, in_the_tile=True)
 
 
 @mistake(
@@ -293,7 +293,7 @@ def mask_inside_each_tile(*args):
     "Scores that are hidden are set to 0, whose weight is exp(0 − lse). Set them to −∞.",
 )
 def hidden_scores_set_to_0(*args):
-    return _backward(*args, hidden=0.0)
+    return backward_of(*args, hidden=0.0)
 
 
 @mistake(
@@ -332,7 +332,7 @@ def one_row_at_a_time(*args):
 )
 def all_queries_at_once(*args):
     *tensors, _, block_k, causal = args
-    return _backward(*tensors, args[0].shape[-2], block_k, causal)
+    return backward_of(*tensors, args[0].shape[-2], block_k, causal)
 
 
 @mistake(
@@ -341,7 +341,7 @@ def all_queries_at_once(*args):
     "logsumexp of the whole row is handed in.",
 )
 def maximum_of_the_tile_for_lse(*args):
-    return _backward(*args, weights=lambda s, lse: torch.exp(s - s.amax(dim=-1, keepdim=True)))
+    return backward_of(*args, weights=lambda s, lse: torch.exp(s - s.amax(dim=-1, keepdim=True)))
 
 
 @mistake(
@@ -349,5 +349,5 @@ def maximum_of_the_tile_for_lse(*args):
     "The gradients come back in another order: return grad_q, grad_k, grad_v.",
 )
 def gradients_of_keys_and_values_exchanged(*args):
-    grad_q, grad_k, grad_v = _backward(*args)
+    grad_q, grad_k, grad_v = backward_of(*args)
     return grad_q, grad_v, grad_k

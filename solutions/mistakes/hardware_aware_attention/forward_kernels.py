@@ -285,11 +285,11 @@ output_not_normalised = changed(
     {"accumulator / row_sum[:, None]": "accumulator"},
 )
 
-maximum_that_begins_at_0 = changed(
+maximum_that_begins_too_high = changed(
     flash_attention_kernel,
-    "maximum_that_begins_at_0",
-    "The running maximum begins at 0. Where all scores are far below 0, the exponential of each "
-    "less 0 is 0, and the output is 0/0. Begin at −∞.",
+    "maximum_that_begins_too_high",
+    "The running maximum begins at a number like 0. Where all scores are far below it, the "
+    "exponential of each less 0 is 0, and the output is 0/0. Begin at −∞.",
     {'row_max = tl.full((BLOCK_Q,), -float("inf")': "row_max = tl.full((BLOCK_Q,), 0.0"},
 )
 

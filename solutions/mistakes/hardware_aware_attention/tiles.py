@@ -31,6 +31,7 @@ def tiled(
     visible=visible_pairs,
     hidden=-math.inf,
     skip=True,
+    beyond=0,
     logsumexp=lambda m, l, scale: m + l.log(),
     alpha_of=lambda m, m_new: torch.exp(m - m_new),
     total_of=lambda l: l,
@@ -43,7 +44,7 @@ def tiled(
         q_i = q[..., start_q : start_q + block_q, :] * scale
         m = q.new_full((*q_i.shape[:-1], 1), start)
         l, acc = torch.zeros_like(m), q.new_zeros(*q_i.shape[:-1], v.shape[-1])
-        end_k = min(n_k, start_q + block_q) if causal and skip else n_k
+        end_k = min(n_k, start_q + block_q + beyond) if causal and skip else n_k
         for start_k in range(0, end_k, block_k):
             k_j, v_j = (x[..., start_k : start_k + block_k, :] for x in (k, v))
             s = q_i @ k_j.mT
@@ -131,10 +132,10 @@ def max_of_the_tile_for_the_running_max(q, k, v, block_q, block_k, causal):
 
 @mistake(
     right.tiled_attention,
-    "The running maximum starts at 0. Where all scores are far below 0, each exp(s − 0) is 0, and "
-    "the output is 0/0. Start at −∞.",
+    "The running maximum starts at a number like 0. Where all scores are far below it, each "
+    "exp(s − 0) is 0, and the output is 0/0. Start at −∞.",
 )
-def max_initialised_to_0(q, k, v, block_q, block_k, causal):
+def running_max_that_begins_too_high(q, k, v, block_q, block_k, causal):
     return tiled(q, k, v, block_q, block_k, causal, start=0.0)
 
 
