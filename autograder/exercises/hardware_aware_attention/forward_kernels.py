@@ -139,7 +139,7 @@ SOFTMAX_KERNEL = Exercise(
                 "no mask on ragged rows": _reaches_beyond_the_rows(read=True, written=True),
                 "no mask on the load": _reaches_beyond_the_rows(read=True, written=False),
                 "row stride of another matrix": _rows_elsewhere(read=True),
-                "output rows as far apart as those of x": _rows_elsewhere(read=False),
+                "rows of the output elsewhere": _rows_elsewhere(read=False),
             },
         ),
     ),
@@ -151,8 +151,9 @@ SOFTMAX_KERNEL = Exercise(
 
 
 def _far_below_0(inputs: Inputs) -> Inputs:
-    """The same with all scores near −150."""
-    inputs["q"][..., 0], inputs["k"][..., 0] = 30, -20
+    """The same with all scores near −230, and values that do not cancel."""
+    inputs["q"][..., 0], inputs["k"][..., 0] = 40, -23
+    inputs["v"] += 2
     return inputs
 
 

@@ -57,11 +57,12 @@ no_mask_on_the_store = changed(
     {"/ tl.sum(weights, axis=0), mask=inside)": "/ tl.sum(weights, axis=0))"},
 )
 
-nothing_said_of_what_is_masked = changed(
+not_a_number_beyond_the_row = changed(
     softmax_kernel,
-    "nothing_said_of_what_is_masked",
-    "tl.load has a mask and no `other`: what it gives beyond the row is not defined. The "
-    'interpreter here makes it NaN. Say what it is: other=-float("inf"), whose exponential is 0.',
+    "not_a_number_beyond_the_row",
+    "Where its mask is false, tl.load gives `other`; without one, nothing is defined, which the "
+    "interpreter here makes NaN. What lies beyond the row must not spoil it: load −∞ there, "
+    'other=-float("inf"), whose exponential is 0.',
     {', other=-float("inf")': ""},
 )
 
@@ -97,11 +98,11 @@ logarithm_of_the_softmax = changed(
     },
 )
 
-output_rows_as_far_apart_as_those_of_x = changed(
+rows_of_the_output_elsewhere = changed(
     softmax_kernel,
-    "output_rows_as_far_apart_as_those_of_x",
-    "Row r of the output begins r · out_row elements on, not r · x_row: each may be a part of a "
-    "matrix of its own width.",
+    "rows_of_the_output_elsewhere",
+    "The rows of the output are written to another place. Row r begins at out_ptr + r · out_row: "
+    "not r · x_row, since each may be a part of a matrix of its own width.",
     {"row * out_row": "row * x_row"},
 )
 

@@ -88,8 +88,8 @@ def softmax_of_each_block(x, block_size):
 
 @mistake(
     right.online_softmax,
-    "The running maximum starts at a number like 0. Where all of x is far below it, exp(x − 0) is 0 "
-    "for each, and nothing is left to normalise. Start at −∞, or at the lowest number there is.",
+    "The running maximum starts at a number like 0. Where all of x is far below it, exp(x − 0) is "
+    "0 for each, and nothing is left to normalise. Start at −∞, or at the lowest number there is.",
 )
 def running_max_that_begins_too_high(x, block_size):
     return _blockwise(x, block_size, start=0.0)

@@ -23,8 +23,10 @@ WRONG = {
         }): "no mask on the load",
         variant(SOFTMAX, "a_negative_offset", {
             "out_ptr + row * out_row": "out_ptr - row * out_row",
-        }): "output rows as far apart as those of x",
-        variant(SOFTMAX, "infinity_beyond_the_row", {'-float("inf")': 'float("inf")'}): "",
+        }): "rows of the output elsewhere",
+        variant(SOFTMAX, "infinity_beyond_the_row", {
+            '-float("inf")': 'float("inf")',
+        }): "not a number beyond the row",
     },
     "flash_attention_kernel": {
         # Its result is hidden, by −∞; on a GPU it may lie anywhere.
