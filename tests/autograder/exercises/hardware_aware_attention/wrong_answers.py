@@ -161,10 +161,6 @@ def hidden_by_minus_1000(*args):
     return tiled(*args, hidden=-1e3)
 
 
-def maximum_from_minus_100_on(*args):
-    return tiled(*args, start=-100.0)
-
-
 def a_tenth_of_a_millionth_in_the_sum(*args):
     return tiled(*args, total_of=lambda total: total + 1e-7)
 
@@ -196,11 +192,6 @@ def every_gradient_turned(*args):
     return tuple(-x for x in right.flash_backward(*args))
 
 
-def intensities_rounded_to_float32(flops, bytes):
-    intensity = flops / bytes
-    return intensity.float() if isinstance(intensity, torch.Tensor) else intensity
-
-
 def intensities_overwritten(intensity, peak_flops, bandwidth):
     if not isinstance(intensity, torch.Tensor):
         return min(intensity * bandwidth, peak_flops)
@@ -215,7 +206,6 @@ def tile_height_rounded_to_the_nearest(n, d, sram_elements, algorithm):
 
 # Exercise -> wrong version -> the mistake that its report names, if it names one.
 WRONG = KERNELS | {
-    "arithmetic_intensity": {intensities_rounded_to_float32: "another type of numbers"},
     "roofline": {
         ridge_for_the_roof: "",
         intensities_overwritten: "it overwrites what it is given",
@@ -234,7 +224,7 @@ WRONG = KERNELS | {
         query_by_query: "one row at a time",
         key_by_key: "one row at a time",
         output_alone: "",
-        logsumexp_with_a_last_dimension: "",
+        logsumexp_with_a_last_dimension: "axes of length 1",
         logsumexp_to_the_base_2: "",
         a_thousandth_in_the_denominator: "",
         attention_always_in_float32: "",
@@ -244,10 +234,9 @@ WRONG = KERNELS | {
         batch_of_one_squeezed: "axes of length 1",
         float32_on_the_way: "fewer digits than it was given",
         hidden_by_minus_1000: "",
-        maximum_from_minus_100_on: "running max that begins too high",
         a_tenth_of_a_millionth_in_the_sum: "a small number added to the sum",
         tiles_of_32_queries: "",
-        one_tile_too_many_above_the_diagonal: "",
+        one_tile_too_many_above_the_diagonal: "tiles above the diagonal computed",
     },
     "attention_hbm_traffic": {
         n_and_d_swapped: "",
