@@ -152,11 +152,6 @@ def batch_of_one_squeezed(*args):
     return tuple(x.squeeze(0) for x in right.tiled_attention(*args))
 
 
-def float32_on_the_way(q, k, v, *rest):
-    output, lse = right.tiled_attention(q.float(), k.float(), v.float(), *rest)
-    return output.to(q.dtype), lse.to(q.dtype)
-
-
 def hidden_by_minus_1000(*args):
     return tiled(*args, hidden=-1e3)
 
@@ -232,7 +227,6 @@ WRONG = KERNELS | {
         queries_overwritten: "it overwrites what it is given",
         four_axes_alone: "for one number of axes only",
         batch_of_one_squeezed: "axes of length 1",
-        float32_on_the_way: "fewer digits than it was given",
         hidden_by_minus_1000: "",
         a_tenth_of_a_millionth_in_the_sum: "a small number added to the sum",
         tiles_of_32_queries: "",
