@@ -64,8 +64,7 @@ def _backward_probe(names: tuple[str, ...], over: str) -> Callable[..., Answer]:
 
         kernel = triton_kernel(function)
         q, k, v, grad_out = (inputs[name] for name in ("q", "k", "v", "grad_out"))
-        exact = (x.double() for x in (q, k, v))
-        output, lse = attention_and_logsumexp(*exact, inputs["causal"])
+        output, lse = attention_and_logsumexp(q.double(), k.double(), v.double(), inputs["causal"])
         delta = (grad_out.double() * output).sum(dim=-1)
         columns = [x.unsqueeze(-1).float() for x in (lse, delta)]
         given = [Guarded(x) for x in (q, k, v, grad_out, *columns)]
@@ -75,7 +74,8 @@ def _backward_probe(names: tuple[str, ...], over: str) -> Callable[..., Answer]:
 
         def launch(*views: Tensor) -> None:
             arguments = [*views[:4], *(column[..., 0] for column in views[4:6])]
-            launch_backward_kernel(kernel, over, arguments, views[6:], inputs["causal"], tiles)
+            causal = inputs["causal"]
+            launch_backward_kernel(kernel, over, arguments, [*views[6:]], causal, tiles)
 
         return run_kernel(launch, given, gradients)
 

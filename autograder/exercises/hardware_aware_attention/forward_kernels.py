@@ -210,10 +210,9 @@ def _flash_probe(function: Callable, **inputs: Any) -> Answer:
     *given, out = (Guarded(x, each) for x, each in zip(tensors, layouts, strict=True))
     outputs = {"output": out, "logsumexp": Guarded(nan_like(q[..., :1]).float())}
 
-    def launch(*views: Tensor) -> None:
-        *qkv_and_out, lse = views
+    def launch(q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor) -> None:
         tiles = {name: inputs[name] for name in HIGH_TILES}
-        launch_flash_attention(kernel, *qkv_and_out, lse[..., 0], inputs["causal"], tiles)
+        launch_flash_attention(kernel, q, k, v, out, lse[..., 0], inputs["causal"], tiles)
 
     answer = run_kernel(launch, given, outputs)
     return answer | {"logsumexp": answer["logsumexp"][..., 0]}

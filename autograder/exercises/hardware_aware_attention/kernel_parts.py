@@ -9,7 +9,8 @@ from torch import Generator
 from autograder.exercise import Answer, Part, Property
 from autograder.kernel_probes import bad_code, code_answer, reaches_outside, triton_kernel
 
-HIGH_TILES, WIDE_TILES = {"BLOCK_Q": 32, "BLOCK_K": 16}, {"BLOCK_Q": 16, "BLOCK_K": 32}
+HIGH_TILES: dict[str, Any] = {"BLOCK_Q": 32, "BLOCK_K": 16}
+WIDE_TILES: dict[str, Any] = {"BLOCK_Q": 16, "BLOCK_K": 32}
 """The tiles of the cases: more queries than keys, and more keys than queries."""
 COMPILED = {"CAUSAL": True, "D": 64, "BLOCK_Q": 64, "BLOCK_K": 32}
 """The constants with which a kernel is compiled for GPUs."""

@@ -230,7 +230,7 @@ def _backward_cases(generator: Generator) -> dict[str, Inputs]:
         inputs["grad_out"] = inputs.pop("cotangent")
         return inputs | {"block_q": block_q, "block_k": block_k, "causal": causal}
 
-    def case(*sizes: int, **more: Any) -> Inputs:
+    def case(*sizes: Any, **more: Any) -> Inputs:
         return with_forward(drawn(*sizes, **more))
 
     n, more = between(generator, 17, 19), between(generator, 26, 29)
