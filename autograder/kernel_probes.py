@@ -1,12 +1,14 @@
 """Run a student's Triton kernel on a case, and say what is wrong with how it ran.
 
-The probes launch a kernel themselves, on tensors that lie in larger ones full of NaN: what it reads
-beyond its tensors spoils its output, and what it writes there is seen.
+The probes launch a kernel themselves, on tensors that lie in larger ones full of NaN. In the
+interpreter every access is watched: what lies beyond is counted, read as NaN, and never written.
+Compiled, what a kernel reads beyond its tensors spoils its output, and what it writes is seen.
 """
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -16,8 +18,7 @@ from autograder.exercise import Answer, AnswerError, Inputs
 from autograder.kernel_source import kernel_source
 
 GUARD = 64
-"""Rows of NaN after a matrix: as many as the largest tile has."""
-TILES = {"BLOCK_Q": 32, "BLOCK_K": 16}
+"""Rows of NaN before and after a matrix: as many as the largest tile has."""
 UNCOUNTED = -1
 _OF_CODE = ("spilled", "shared_memory", "allowed_shared_memory", "tensor_core_instructions")
 
@@ -34,45 +35,20 @@ def triton_kernel(function: Any) -> Any:
             "@triton.jit above it"
         )
     try:
-        texts = kernel_texts(function)
+        texts = tuple(kernel_texts(function))
     except OSError:
         raise AnswerError("its text cannot be read: take %%time away from its cell") from None
-    kernel_source(texts, function.fn.__name__)
+    _looked_through(texts, function.fn.__name__)
     return function
 
 
-@contextlib.contextmanager
-def interpreted() -> Iterator[list[int]]:
-    """Count the products of tiles, tl.dot, that the interpreter computes meanwhile.
-
-    What fails in the interpreter is raised as it was.
-    """
-    from course.triton_here import DEVICE
-
-    if DEVICE != "cpu":
-        yield [UNCOUNTED]
-        return
-    from triton.runtime import interpreter
-
-    count, multiply = [0], interpreter.InterpreterBuilder.create_dot
-
-    def create_dot(*arguments: Any) -> Any:
-        count[0] += 1
-        return multiply(*arguments)
-
-    interpreter.InterpreterBuilder.create_dot = create_dot
-    try:
-        yield count
-    except interpreter.InterpreterError as error:
-        raise (error.__cause__ or error) from None
-    finally:
-        interpreter.InterpreterBuilder.create_dot = multiply
+_looked_through = cache(kernel_source)
 
 
 class Guarded:
-    """A tensor in a larger one of NaN, where kernels run.
+    """A tensor in a larger one of NaN, which lies before it and after it too, where kernels run.
 
-    layout: "contiguous" (NaN after the last row), "rows apart" (NaN after each head's rows),
+    layout: "contiguous" (no NaN inside), "rows apart" (NaN after each head's rows),
     "heads inside" (a view of (batch, n, heads, d)), or "columns apart" (NaN between two columns).
     """
 
@@ -80,19 +56,15 @@ class Guarded:
         from course.triton_here import DEVICE
 
         *outer, n, d = x.shape
-        if layout == "contiguous":
-            self.whole = x.new_full((math.prod(outer) * n + guard, d), math.nan, device=DEVICE)
-            self.view = self.whole[: len(self.whole) - guard].view(*outer, n, d)
-        elif layout == "rows apart":
-            self.whole = x.new_full((*outer, n + guard, d), math.nan, device=DEVICE)
-            self.view = self.whole[..., :n, :]
-        elif layout == "heads inside":
-            batch, heads = outer
-            self.whole = x.new_full((batch, n + guard, heads, d), math.nan, device=DEVICE)
-            self.view = self.whole[:, :n].transpose(1, 2)
-        else:
-            self.whole = x.new_full((*outer, n + guard, 2 * d), math.nan, device=DEVICE)
-            self.view = self.whole[..., :n, ::2]
+        rows = n if layout == "contiguous" else n + guard
+        heads_inside = layout == "heads inside"
+        shape = (outer[0], rows, outer[1]) if heads_inside else (*outer, rows)
+        step = 2 if layout == "columns apart" else 1
+        size = guard + math.prod(shape) + guard, step * d
+        self.whole = x.new_full(size, math.nan, device=DEVICE)
+        view = self.whole[guard:-guard].view(*shape, step * d)
+        view = view.transpose(1, 2) if heads_inside else view
+        self.view = view[..., :n, ::step]
         self.view.copy_(x)
 
     def written_outside(self) -> int:
@@ -104,16 +76,46 @@ class Guarded:
         return changed
 
 
+@contextlib.contextmanager
+def _watched(given: Iterable[Guarded], outputs: Iterable[Guarded]) -> Iterator[Any]:
+    """Watch in the interpreter what a kernel does; compiled, it is not seen, and None is given."""
+    from course.triton_here import DEVICE
+
+    if DEVICE != "cpu":
+        yield None
+        return
+    from course.interpreter import watched
+
+    with watched([each.view for each in given], [each.view for each in outputs]) as seen:
+        yield seen
+
+
 def nan_like(x: Tensor) -> Tensor:
     """What an output holds before a kernel has written it."""
     return torch.full_like(x, math.nan)
 
 
-def guarded_answer(outputs: dict[str, Guarded], products: int) -> Answer:
-    """What the kernel wrote, numbers written `outside`, and `products` of tiles."""
+def run_kernel(
+    launch: Callable[..., None], given: Sequence[Guarded], outputs: dict[str, Guarded]
+) -> Answer:
+    """What a kernel wrote when it was launched, launch(*views of given, *views of outputs).
+
+    `products` counts products of tiles. `outside` counts numbers beyond the tensors that it read,
+    which are seen in the interpreter alone, and those that it wrote.
+    """
+    every = [*given, *outputs.values()]
+    before = [guarded.view.clone() for guarded in given]
+    with _watched(given, outputs.values()) as seen:
+        launch(*(guarded.view for guarded in every))
     answer = {name: guarded.view.cpu().contiguous() for name, guarded in outputs.items()}
-    outside = sum(guarded.written_outside() for guarded in outputs.values())
-    return answer | {"outside": torch.tensor(outside), "products": torch.tensor(products)}
+    if seen:
+        products, outside = seen.products, [seen.read_outside, seen.written_outside]
+    else:
+        changed = [old != g.view for old, g in zip(before, given, strict=True)]
+        written = sum(int(places.sum()) for places in changed)
+        written += sum(guarded.written_outside() for guarded in every)
+        products, outside = UNCOUNTED, [0, written]
+    return answer | {"products": torch.tensor(products), "outside": torch.tensor(outside)}
 
 
 def code_answer(kernel: Any, constants: dict[str, int | bool]) -> Answer:
@@ -145,23 +147,34 @@ def bad_code(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
     return None
 
 
-def writes_outside(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
-    """Complain of numbers that were written beyond the outputs."""
-    outside = int(answer["outside"])
-    return f"{outside} numbers beyond the output were overwritten" if outside else None
+def reaches_outside(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
+    """Complain of what was read or written beyond the tensors."""
+    if answer["outside"].shape != (2,):
+        return "what it reads and writes could not be counted"
+    read, written = answer["outside"].tolist()
+    if written:
+        return f"{written} numbers beyond the output are written: give tl.store a mask"
+    if read:
+        return (
+            f"{read} numbers beyond the tensors are read, where on a GPU anything may lie, or "
+            "nothing at all: give each tl.load a mask, also where the result is hidden later"
+        )
+    return None
 
 
 def too_many_products(of_each_pair: int) -> Callable[[Inputs, Answer, Answer], str | None]:
     """Complain of more products than each pair of tiles needs, of those that see each other."""
 
     def complain(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
-        n, (batch, heads) = inputs["q"].shape[-2], inputs["q"].shape[:2]
-        firsts = range(0, n, TILES["BLOCK_Q"])
-        pairs = sum(math.ceil(min(n, i + TILES["BLOCK_Q"]) / TILES["BLOCK_K"]) for i in firsts)
+        batch, heads, n_q, _ = inputs["q"].shape
+        n_k, block_q, block_k = inputs["k"].shape[-2], inputs["BLOCK_Q"], inputs["BLOCK_K"]
+        seen = [min(n_k, i + block_q) if inputs["causal"] else n_k for i in range(0, n_q, block_q)]
+        pairs = sum(math.ceil(keys / block_k) for keys in seen)
         allowed = of_each_pair * batch * heads * pairs
         used = int(answer["products"])
         if used <= allowed:
             return None
-        return f"{used} products of tiles; those on and below the diagonal need {allowed}"
+        which = "those on and below the diagonal" if inputs["causal"] else "tiles of the size given"
+        return f"{used} products of tiles; {which} need {allowed}"
 
     return complain

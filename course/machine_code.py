@@ -4,9 +4,11 @@ Triton and its assemblers need no GPU for that. It is done in another process: i
 may interpret its kernels, and then cannot compile them.
 """
 
+import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,7 +24,12 @@ TARGETS = {
     "H100 (sm_90)": ("cuda", 90, 32, 227 * 1024),
     "MI300X (gfx942)": ("hip", "gfx942", 64, 64 * 1024),
 }
-SECONDS = 120
+SECONDS = 8
+"""Seconds of computing that a compilation may take, on any machine: the solutions take 2 to 3."""
+PATIENCE = 25
+"""The same by the clock, on a machine that does other things."""
+_TOO_LONG = 3
+"""The status with which the other process says that one of its own was ended."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,7 @@ class MachineCode:
 
 
 class CompileError(Exception):
-    """The kernel does not compile; the text is Triton's own."""
+    """The kernel does not compile; the text is Triton's own, or says that it takes too long."""
 
 
 def machine_code(kernel: Any, **constants: int | bool) -> list[MachineCode]:
@@ -61,15 +68,37 @@ def machine_code(kernel: Any, **constants: int | bool) -> list[MachineCode]:
         "constants": constants,
     }
     with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {"TRITON_INTERPRET": "0"}
-        done = subprocess.run(
-            [sys.executable, "-m", "course.machine_code", folder],
-            input=json.dumps(task), capture_output=True, text=True, env=environment,
-            timeout=SECONDS, cwd=Path(__file__).parent.parent,
-        )  # fmt: skip
-    if done.returncode:
-        raise CompileError(done.stderr.strip()[-2000:])
-    return [MachineCode(**row) for row in json.loads(done.stdout)]
+        status, printed, complaints = _run(json.dumps(task), folder)
+    if status in (_TOO_LONG, -signal.SIGXCPU, -signal.SIGKILL):
+        raise CompileError(
+            f"that takes more than {SECONDS} seconds, and was given up. A tile with three axes, or "
+            "with tens of thousands of numbers, does that: multiply with tl.dot"
+        )
+    if status:
+        raise CompileError(complaints.strip()[-2000:])
+    return [MachineCode(**row) for row in json.loads(printed)]
+
+
+def _run(task: str, folder: str) -> tuple[int, str, str]:
+    """Run this module as a process: its status, and what it printed and complained of.
+
+    None of the processes that it starts outlives it.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", "course.machine_code", folder],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"TRITON_INTERPRET": "0"}, cwd=Path(__file__).parent.parent,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        printed, complaints = process.communicate(task, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        return _TOO_LONG, "", ""
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    return process.returncode, printed, complaints
 
 
 def _compile(task: dict[str, Any], folder: str) -> list[MachineCode]:
@@ -137,6 +166,19 @@ def _of_amd(asm: dict[str, Any], folder: str) -> tuple[int, int, int]:
     return registers, spilled, len(re.findall(r"\bv_mfma", asm["amdgcn"]))
 
 
-if __name__ == "__main__":
-    rows = _compile(json.load(sys.stdin), sys.argv[1])
+def _main() -> None:
+    import resource  # not there on Windows, where nothing is compiled either
+
+    # For this process, and for each that it starts.
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+    try:
+        rows = _compile(json.load(sys.stdin), sys.argv[1])
+    except Exception:
+        if resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime > SECONDS - 1:
+            sys.exit(_TOO_LONG)
+        raise
     print(json.dumps([asdict(row) for row in rows]))
+
+
+if __name__ == "__main__":
+    _main()

@@ -7,6 +7,7 @@ import importlib.util
 import inspect
 import os
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NoReturn
 
 import torch
@@ -54,45 +55,12 @@ class _Missing:
 def kernel_texts(kernel: Any) -> list[str]:
     """The text of a kernel, after those of the kernels beside it, which it may call."""
     beside = [k for k in kernel.fn.__globals__.values() if isinstance(k, type(kernel))]
-    return list(dict.fromkeys(inspect.getsource(k.fn) for k in [*beside, kernel]))
+    return list(dict.fromkeys(_text(k.fn) for k in [*beside, kernel]))
 
 
-def _mend_the_interpreter() -> None:
-    """Mend three faults of Triton's interpreter, as of versions 3.6 to 3.9.
-
-    Functions of its own, such as tl.max, cannot be interpreted if something imported Triton before
-    it was known that there is no GPU. It multiplies bfloat16 matrices as if their bits were
-    integers. And in 3.6, with NumPy 2.4, a tensor of one number cannot be the bound of a loop.
-    """
-    import numpy as np
-    from triton.runtime import JITFunction, interpreter
-
-    for module in (tl, tl.standard):
-        for name, value in vars(module).items():
-            if isinstance(value, JITFunction):
-                setattr(module, name, interpreter.InterpretedFunction(value.fn))
-
-    multiply, patch_tensor = (
-        interpreter.InterpreterBuilder.create_dot,
-        interpreter._patch_lang_tensor,
-    )
-
-    def create_dot(self: Any, a: Any, b: Any, *rest: Any) -> Any:
-        return multiply(self, in_float32(a), in_float32(b), *rest)
-
-    def in_float32(x: Any) -> Any:
-        if x.dtype.scalar != tl.bfloat16:
-            return x
-        # bfloat16 is the upper half of float32.
-        bits = x.data.astype(np.uint32) << 16
-        return interpreter.TensorHandle(bits.view(np.float32), tl.float32)
-
-    def patched_tensor(tensor: Any, scope: Any) -> None:
-        patch_tensor(tensor, scope)
-        scope.set_attr(tensor, "__index__", lambda self: int(self.handle.data.item()))
-
-    interpreter.InterpreterBuilder.create_dot = create_dot
-    interpreter._patch_lang_tensor = patched_tensor
+@cache
+def _text(function: Callable) -> str:
+    return inspect.getsource(function)
 
 
 if HAS_TRITON:
@@ -102,6 +70,8 @@ if HAS_TRITON:
     import triton.language as tl
 
     if DEVICE == "cpu":
-        _mend_the_interpreter()
+        from course.interpreter import mend
+
+        mend()
 else:
     triton = tl = _Missing()

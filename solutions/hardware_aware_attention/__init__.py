@@ -83,16 +83,18 @@ def tiled_attention(
     Source: Dao 2023, "FlashAttention-2", algorithm 1 (arXiv 2307.08691).
     """
     n_q, n_k, scale = q.shape[-2], k.shape[-2], q.shape[-1] ** -0.5
+    # In half precision sums over many keys would stop growing; the logsumexp stays in float32.
+    dtype = torch.promote_types(q.dtype, torch.float32)
     outputs, logsumexps = [], []
     for start_q in range(0, n_q, block_q):
-        q_i = q[..., start_q : start_q + block_q, :] * scale
+        q_i = q[..., start_q : start_q + block_q, :].to(dtype) * scale
         rows = torch.arange(start_q, start_q + q_i.shape[-2], device=q.device)
-        m = q.new_full((*q_i.shape[:-1], 1), -math.inf)
+        m = q_i.new_full((*q_i.shape[:-1], 1), -math.inf)
         l = torch.zeros_like(m)
-        acc = q.new_zeros(*q_i.shape[:-1], v.shape[-1])
+        acc = q_i.new_zeros(*q_i.shape[:-1], v.shape[-1])
         end_k = min(n_k, start_q + block_q) if causal else n_k
         for start_k in range(0, end_k, block_k):
-            k_j, v_j = (x[..., start_k : start_k + block_k, :] for x in (k, v))
+            k_j, v_j = (x[..., start_k : start_k + block_k, :].to(dtype) for x in (k, v))
             s = q_i @ k_j.mT  # (..., block_q, block_k)
             if causal and start_k + block_k - 1 > start_q:  # last key comes after first query
                 columns = torch.arange(start_k, start_k + k_j.shape[-2], device=q.device)
@@ -104,7 +106,7 @@ def tiled_attention(
             l = alpha * l + p.sum(dim=-1, keepdim=True)
             acc = alpha * acc + p @ v_j
             m = m_new
-        outputs.append(acc / l)
+        outputs.append((acc / l).to(q.dtype))
         logsumexps.append((m + l.log()).squeeze(-1))
     return torch.cat(outputs, dim=-2), torch.cat(logsumexps, dim=-1)
 
@@ -156,16 +158,18 @@ def flash_backward(
     Source: Dao 2023, "FlashAttention-2", algorithm 2 (arXiv 2307.08691), its loops swapped.
     """
     n_q, n_k, scale = q.shape[-2], k.shape[-2], q.shape[-1] ** -0.5
-    grad_q, grad_k, grad_v = (torch.zeros_like(x) for x in (q, k, v))
-    delta = (grad_out * out).sum(dim=-1, keepdim=True)  # D = rowsum(dO ∘ O) = rowsum(P ∘ dP)
+    dtype = torch.promote_types(q.dtype, torch.float32)
+    grad_q, grad_k, grad_v = (torch.zeros_like(x, dtype=dtype) for x in (q, k, v))
+    # D = rowsum(dO ∘ O) = rowsum(P ∘ dP)
+    delta = (grad_out * out).sum(dim=-1, keepdim=True, dtype=dtype)
     for start_q in range(0, n_q, block_q):
         i = slice(start_q, start_q + block_q)
-        q_i, grad_out_i = q[..., i, :], grad_out[..., i, :]
+        q_i, grad_out_i = (x[..., i, :].to(dtype) for x in (q, grad_out))
         rows = torch.arange(start_q, start_q + q_i.shape[-2], device=q.device)
         end_k = min(n_k, start_q + block_q) if causal else n_k
         for start_k in range(0, end_k, block_k):
             j = slice(start_k, start_k + block_k)
-            k_j, v_j = k[..., j, :], v[..., j, :]
+            k_j, v_j = (x[..., j, :].to(dtype) for x in (k, v))
             s = scale * (q_i @ k_j.mT)
             if causal and start_k + block_k - 1 > start_q:
                 columns = torch.arange(start_k, start_k + k_j.shape[-2], device=q.device)
@@ -176,4 +180,4 @@ def flash_backward(
             grad_q[..., i, :] += scale * (grad_s @ k_j)
             grad_k[..., j, :] += scale * (grad_s.mT @ q_i)
             grad_v[..., j, :] += p.mT @ grad_out_i
-    return grad_q, grad_k, grad_v
+    return grad_q.to(q.dtype), grad_k.to(k.dtype), grad_v.to(v.dtype)

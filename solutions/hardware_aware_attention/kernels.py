@@ -38,6 +38,7 @@ def softmax_kernel(x_ptr, out_ptr, x_row, out_row, num_columns, BLOCK: tl.conste
 
 def triton_softmax(x: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows columns"]:
     """The softmax of each row of a matrix, by `softmax_kernel`."""
+    x = x.contiguous()  # the kernel's columns lie side by side
     out = torch.empty_like(x)
     launch_softmax(softmax_kernel, x, out)
     return out

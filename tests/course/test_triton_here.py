@@ -3,13 +3,16 @@
 import math
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from course import machine_code as compiler
 from course.machine_code import TARGETS, CompileError, machine_code
+from course.specifications.hardware_aware_attention.kernels import launch_softmax
 from course.triton_here import DEVICE, MISSING, tl, triton
 from solutions.hardware_aware_attention import kernels as right
 from solutions.hardware_aware_attention import tiled_attention
@@ -79,6 +82,13 @@ def test_rows_of_a_wider_matrix_have_their_softmax():
     assert torch.allclose(right.triton_softmax(wide[:, 5:18]), x.softmax(dim=-1), atol=1e-6)
 
 
+def test_columns_that_do_not_lie_side_by_side_have_their_softmax_and_a_launch_refuses_them():
+    x = inputs()[0][0, 0].mT
+    assert torch.allclose(right.triton_softmax(x), x.softmax(dim=-1), atol=1e-6)
+    with pytest.raises(ValueError, match="side by side"):
+        launch_softmax(right.softmax_kernel, x, torch.empty_like(x))
+
+
 # --- The interpreter, mended ---------------------------------------------------------------------
 
 
@@ -97,6 +107,71 @@ def test_bfloat16_matrices_are_multiplied_as_numbers_and_a_tensor_bounds_a_loop(
     out = torch.empty(16, 16, device=DEVICE)
     product_kernel[(1,)](a, b, out, 3, SIZE=16)
     assert torch.allclose(out, 3 * (a.float() @ b.float()), rtol=1e-4, atol=1e-4)
+
+
+@triton.jit
+def arithmetic_kernel(x_ptr, out_ptr, SIZE: tl.constexpr):
+    i = tl.arange(0, SIZE)
+    x = tl.load(x_ptr + i)
+    y = -x * 0.5 + x * x
+    tl.store(out_ptr + i, tl.where(x > 0.0, y, y - 1.0))
+    tl.store(out_ptr + SIZE + i, x.to(tl.float32) * 1.001)
+    tl.store(out_ptr + 2 * SIZE, tl.sum(x, axis=0))
+
+
+def test_bfloat16_is_computed_in_as_by_torch():
+    x = torch.linspace(-3, 2, 16).bfloat16().to(DEVICE)
+    out = torch.zeros(33, dtype=torch.bfloat16, device=DEVICE)
+    arithmetic_kernel[(1,)](x, out, SIZE=16)
+    y = -x * 0.5 + x * x
+    assert torch.allclose(out[:16], torch.where(x > 0, y, y - 1), rtol=0.02, atol=0.02)
+    # To the nearest number, and not towards 0.
+    assert torch.equal(out[16:32], (x.float() * 1.001).bfloat16())
+    assert torch.allclose(out[32], x.sum(), rtol=0.02)
+
+
+@triton.jit
+def half_of_a_load_kernel(x_ptr, out_ptr, SIZE: tl.constexpr):
+    i = tl.arange(0, SIZE)
+    tl.store(out_ptr + i, tl.load(x_ptr + i, mask=i < SIZE // 2))
+
+
+@pytest.mark.skipif(DEVICE != "cpu", reason="compiled, it is whatever lies there")
+@pytest.mark.parametrize("dtype", BOUNDS, ids=str)
+def test_what_a_masked_load_leaves_undefined_is_nan_in_the_interpreter(dtype):
+    x, out = torch.ones(8, dtype=dtype), torch.zeros(8, dtype=dtype)
+    half_of_a_load_kernel[(1,)](x, out, SIZE=8)
+    assert out.isnan().tolist() == [False] * 4 + [True] * 4
+
+
+@triton.jit
+def copy_kernel(x_ptr, out_ptr, first, SIZE: tl.constexpr):
+    i = first + tl.arange(0, SIZE)
+    tl.store(out_ptr + i, tl.load(x_ptr + i))
+
+
+@pytest.mark.skipif(DEVICE != "cpu", reason="compiled kernels are not watched")
+@pytest.mark.parametrize("first", [-3, 3, -(10**9), 10**9])
+def test_what_a_kernel_reaches_beyond_its_tensors_is_counted_and_does_no_harm(first):
+    from course.interpreter import watched
+
+    x, whole = torch.ones(8), torch.zeros(24)
+    out = whole[8:16]
+    with watched([x], [out]) as seen:
+        copy_kernel[(1,)](x, out, first, SIZE=8)
+    inside = max(0, 8 - abs(first))
+    assert (seen.read_outside, seen.written_outside) == (8 - inside, 8 - inside)
+    assert whole.nonzero().numel() == inside
+
+
+@pytest.mark.skipif(DEVICE != "cpu", reason="compiled kernels are not watched")
+def test_inputs_are_not_to_be_written_and_are_not():
+    from course.interpreter import watched
+
+    x, y = torch.ones(8), torch.zeros(8)
+    with watched([x, y], []) as seen:
+        copy_kernel[(1,)](x, y, 0, SIZE=8)
+    assert (seen.read_outside, seen.written_outside, y.sum()) == (0, 8, 0)
 
 
 def in_a_new_process(program: str) -> str:
@@ -140,12 +215,12 @@ def test_without_triton_kernels_can_be_defined_and_say_what_is_missing():
 
 # --- Machine code for GPUs that are not here -----------------------------------------------------
 
-TILES = {"CAUSAL": False, "BLOCK_Q": 64, "BLOCK_K": 32}
+CONSTANTS = {"CAUSAL": False, "BLOCK_Q": 64, "BLOCK_K": 32}
 
 
 @pytest.mark.parametrize("d", [64, 128])
 def test_the_forward_kernel_becomes_good_machine_code_for_every_target(d):
-    rows = machine_code(right.flash_attention_kernel, D=d, **TILES)
+    rows = machine_code(right.flash_attention_kernel, D=d, **CONSTANTS)
     assert [row.target for row in rows] == list(TARGETS)
     for row in rows:
         assert row.spilled == 0
@@ -175,3 +250,16 @@ def mixed_kernel(a_ptr, out_ptr):
 def test_a_kernel_that_does_not_compile_says_why():
     with pytest.raises(CompileError, match="same dtype"):
         machine_code(mixed_kernel)
+
+
+def test_a_compilation_that_takes_too_long_is_ended_with_all_its_processes(monkeypatch, tmp_path):
+    hangs = tmp_path / "python"
+    hangs.write_text("#!/bin/sh\nsleep 600 &\necho $! > $0.child\nwait\n")
+    hangs.chmod(0o755)
+    monkeypatch.setattr(compiler.sys, "executable", str(hangs))
+    monkeypatch.setattr(compiler, "PATIENCE", 1)
+    with pytest.raises(CompileError, match="was given up"):
+        machine_code(right.flash_attention_kernel, D=16, **CONSTANTS)
+    child = int((tmp_path / "python.child").read_text())
+    state = Path(f"/proc/{child}/stat")
+    assert not state.exists() or state.read_text().split()[2] == "Z"

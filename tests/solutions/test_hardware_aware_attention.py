@@ -95,7 +95,7 @@ def test_numbers_near_the_ends_of_float32_do_not_overflow(largest):
 
 
 def reads_of(function):
-    softmax = exercises_of("hardware_aware_attention")["online_softmax"]
+    softmax = exercises_of("hardware_aware_attention")["online_softmax"].parts[0]
     answer = softmax.probe(function, x=torch.ones(2, 3, 7), block_size=4, logged=True)
     return answer["reads"].tolist()
 
@@ -141,6 +141,23 @@ def test_tiled_attention_equals_torchs_fused_attention(causal, scale):
     q, k = scale * q, scale * k
     output, _ = right.tiled_attention(q, k, v, 8, 5, causal)
     close(output, F.scaled_dot_product_attention(q, k, v, is_causal=causal))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_summed_in_float32_however_many_tiles_there_are(dtype):
+    q, k, v = (0.1 * normal(3, 1, 4096, 8)).to(dtype)
+    q = q[:, :5]
+    true_output, true_lse = attention_and_logsumexp(q.double(), k.double(), v.double(), False)
+    output, lse = right.tiled_attention(q, k, v, 4, 1, False)
+    assert output.dtype == dtype
+    close(lse.double(), true_lse, 1e-3)
+    close(output.double(), true_output, 1e-3)
+    grad_out = torch.ones_like(output)
+    gradients = right.flash_backward(q, k, v, output, lse, grad_out, 4, 64, False)
+    truths = attention_gradients(q.double(), k.double(), v.double(), grad_out.double(), False)
+    for mine, truth in zip(gradients, truths, strict=True):
+        assert mine.dtype == dtype
+        close(mine.double(), truth, 1e-3)
 
 
 def test_a_logsumexp_far_below_zero_is_finite():

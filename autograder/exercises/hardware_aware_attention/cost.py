@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from autograder.cases import between
-from autograder.exercise import Answer, Exercise, Inputs, Part, Property
+from autograder.exercise import Answer, Exercise, Inputs, Part, Property, difference
 from autograder.probes import as_number, as_tensor
 from autograder.properties import matches
 from course.specifications.hardware_aware_attention import attention_with_counted_traffic
@@ -26,15 +26,30 @@ def _plain(x: Tensor) -> Tensor | float:
 
 
 def _like(x: Tensor, value: Any, name: str) -> Tensor:
-    """The value that a function gave for x: a tensor for a tensor, a number for a number."""
-    return as_tensor(value, name) if x.dim() else as_number(value, name)
+    """The value that a function gave for x: a tensor for a tensor, a number for a number.
+
+    A number that comes as a tensor keeps its type: float32 has fewer digits than Python's own.
+    """
+    if x.dim():
+        return as_tensor(value, name)
+    short = isinstance(value, Tensor) and value.dtype == torch.float32
+    return as_number(value, name, torch.float32 if short else torch.float64)
+
+
+def _is_the_number(name: str, title: str, points: int, cases: tuple[str, ...]) -> Property:
+    """The number called `name` equals the reference's, within the tolerance of its own type."""
+
+    def complain(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
+        return difference(name, answer[name], expected[name])
+
+    return Property(title, points, complain, cases, compared=(name,))
 
 
 # --- arithmetic_intensity ------------------------------------------------------------------------
 
 
 def _intensity_cases(generator: Generator) -> dict[str, Inputs]:
-    n = 2.0 ** torch.randperm(8, generator=generator)[:5] + between(generator, 3, 90)
+    n = 2.0 ** torch.randperm(8, generator=generator)[:5].double() + between(generator, 3, 90)
     length = _power_of_10(generator, 3, 6).round()
     size = _power_of_10(generator, 2, 4).round()
     return {
@@ -58,7 +73,7 @@ INTENSITY = Exercise(
             _intensity_cases,
             _intensity_probe,
             (
-                matches(
+                _is_the_number(
                     "intensity",
                     title="FLOPs for each byte, of a run",
                     points=1,
@@ -117,13 +132,13 @@ ROOFLINE = Exercise(
             _roofline_cases,
             _roofline_probe,
             (
-                matches(
+                _is_the_number(
                     "flops",
                     title="at a low intensity memory decides",
                     points=1,
                     cases=("below the ridge", "just below the ridge"),
                 ),
-                matches(
+                _is_the_number(
                     "flops",
                     title="at a high intensity the processor decides",
                     points=1,
@@ -148,9 +163,9 @@ TRAFFIC_ARGUMENTS = ("n", "d", "sram_elements", "algorithm")
 
 def _traffic_cases(generator: Generator) -> dict[str, Inputs]:
     def case(algorithm: str, n: int, block: int, spare: bool = False, **more: object) -> Inputs:
-        """With `spare`, SRAM holds more than tiles of `block` rows, but not one row more."""
+        """With `spare`, SRAM holds most of another row of each tile, but not all of it."""
         d = between(generator, 5, 12)
-        extra = between(generator, 1, 4 * d - 1) if spare else 0
+        extra = between(generator, 2 * d + 1, 4 * d - 1) if spare else 0
         return {
             "n": n,
             "d": d,

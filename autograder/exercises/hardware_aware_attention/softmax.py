@@ -11,6 +11,9 @@ from torch.utils._pytree import tree_leaves
 
 from autograder.cases import between, in_float64, normal
 from autograder.exercise import Answer, Exercise, Inputs, Part, Property
+from autograder.exercises.hardware_aware_attention.signs import (
+    shows_a_small_number_in_the_sum,
+)
 from autograder.probes import as_tensor
 from autograder.properties import matches
 
@@ -195,6 +198,7 @@ SOFTMAX = Exercise(
                 Property("each block is read as a whole", 1, _does_not_read_a_block, ("reads",)),
                 Property("one pass: no block is read again", 1, _reads_again, ("reads",)),
             ),
+            signs={"a small number added to the sum": shows_a_small_number_in_the_sum},
         ),
     ),
 )

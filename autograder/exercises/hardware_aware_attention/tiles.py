@@ -9,10 +9,13 @@ from torch import Generator, Tensor
 
 from autograder.cases import GRADIENTS, attention_case, between, in_float64
 from autograder.cost import cost
-from autograder.exercise import Answer, AnswerError, Exercise, Inputs, Part, Property
+from autograder.exercise import Answer, AnswerError, Exercise, Inputs, Part
+from autograder.exercises.hardware_aware_attention.signs import (
+    shows_a_small_number_in_the_sum,
+)
+from autograder.exercises.hardware_aware_attention.tile_products import tile_products
 from autograder.probes import as_tensor
 from autograder.properties import matches
-from course.measure import count_cost
 from course.specifications.hardware_aware_attention import attention_and_logsumexp
 
 # Both kinds of strips, block_q × n and n × block_k, have more elements than the largest tensor may,
@@ -21,8 +24,12 @@ COST_TILE = {"block_q": 16, "block_k": 32}
 TILED_SIZES = (64, 128)
 TILED_DIM = 4
 CALLS_PER_TILE = 40
-# Of 8 × 4 tiles, 63 % touch the diagonal or lie below it. A mask in each of them adds some.
-CAUSAL_SHARE = 0.75
+LEADING_AXES = {
+    "no leading axis": (),
+    "one leading axis": (2,),
+    "three leading axes": (2, 1, 2),
+    "a batch of one": (1, 1),
+}
 TOO_LARGE = "more than the inputs and a tile of block_q × block_k scores is not needed"
 
 
@@ -56,48 +63,16 @@ def _is_tiled(run: Callable[..., Tensor], tensors: int, title: str) -> tuple[Par
     )
 
 
-def _computes_what_no_query_sees(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
-    causal, whole = answer["work"].tolist()
-    if 0 < causal <= CAUSAL_SHARE * whole:
-        return None
-    return (
-        f"with causal, {causal / whole:.0%} of the work of all tiles was counted: leave out the "
-        "tiles whose first key comes after their last query"
-    )
-
-
-def _skips(run: Callable[..., Tensor], tensors: int) -> Part:
-    """Tiles that no query sees are not computed: run(function, *tensors, causal)."""
-
-    def probe(function: Callable, n: int) -> Answer:
-        # With so many columns the products decide, and not how a mask is made.
-        given = _drawn(tensors, 32)(Generator().manual_seed(n), n).values()
-        counted = [
-            count_cost(lambda causal=causal: run(function, *given, causal=causal)).work
-            for causal in (True, False)
-        ]
-        return {"work": torch.tensor(counted)}
-
-    title = "causal: tiles above the diagonal are skipped"
-    return Part(
-        "skipping",
-        lambda generator: {"skipping": {"n": TILED_SIZES[-1]}},
-        probe,
-        (Property(title, 1, _computes_what_no_query_sees),),
-    )
-
-
 def _by_columns(inputs: Inputs) -> Inputs:
     return {
         name: x.mT.contiguous().mT if isinstance(x, Tensor) else x for name, x in inputs.items()
     }
 
 
-def _far_below_zero(inputs: Inputs) -> Inputs:
-    """The same queries and keys, pointing away from each other: every score is about −200."""
+def _far_from_zero(inputs: Inputs, score: float) -> Inputs:
+    """The same queries and keys, pointing to or away from each other: scores are near `score`."""
     q, k = inputs["q"].clone(), inputs["k"].clone()
-    q[..., 0] += 20
-    k[..., 0] -= 20
+    q[..., 0], k[..., 0] = 64, score / 32  # of 4 columns
     return inputs | {"q": q, "k": k}
 
 
@@ -106,9 +81,9 @@ def _far_below_zero(inputs: Inputs) -> Inputs:
 
 def _tiled_cases(generator: Generator) -> dict[str, Inputs]:
     def case(
-        n_q: int, n_k: int, block_q: int, block_k: int, scale: float = 1.0, causal: bool = False
+        n_q: int, n_k: int, block_q: int, block_k: int, causal: bool = False, **more: Any
     ) -> Inputs:
-        inputs = attention_case(generator, n_q, n_k, 4, 3, scale)
+        inputs = attention_case(generator, n_q, n_k, 4, 3, **more)
         del inputs["cotangent"]
         return inputs | {"block_q": block_q, "block_k": block_k, "causal": causal}
 
@@ -126,8 +101,9 @@ def _tiled_cases(generator: Generator) -> dict[str, Inputs]:
         "one token": case(1, 1, 4, 4),
         "not contiguous": _by_columns(case(9, 11, 4, 4)),
         "float64": in_float64(case(9, 11, 4, 4)),
+        **{name: case(6, 9, 4, 4, lead=lead) for name, lead in LEADING_AXES.items()},
         "large numbers": case(13, 29, 4, 4, scale=12.0),
-        "far below zero": _far_below_zero(case(9, 13, 4, 5)),
+        "far below zero": _far_from_zero(case(9, 13, 4, 5), -300),
         "causal, one tile": case(7, 7, 7, 7, causal=True),
         "causal, square tiles": case(n, n, 4, 4, causal=True),
         "causal, wide tiles": case(n, n, 3, 7, causal=True),
@@ -135,6 +111,7 @@ def _tiled_cases(generator: Generator) -> dict[str, Inputs]:
         "causal, more keys than queries": case(9, 14, 4, 3, causal=True),
         "causal, more queries than keys": case(14, 9, 4, 3, causal=True),
         "causal, large numbers": case(17, 17, 4, 5, scale=12.0, causal=True),
+        "causal, far below zero": in_float64(_far_from_zero(case(11, 11, 4, 3, causal=True), -992)),
     }
 
 
@@ -159,6 +136,10 @@ def _run_tiled(function: Callable, q: Tensor, k: Tensor, v: Tensor, causal: bool
     return _output_and_logsumexp(returned)[0]
 
 
+def _tiled_with_blocks(function: Callable, tensors: dict[str, Tensor], *how: int) -> Any:
+    return _output_and_logsumexp(function(*(tensors[name] for name in "qkv"), *how))
+
+
 MANY_TILES = ("whole tiles", "one tile of queries", "tiles of one score")
 ANY_SHAPE = (
     "ragged",
@@ -167,6 +148,7 @@ ANY_SHAPE = (
     "one token",
     "not contiguous",
     "float64",
+    *LEADING_AXES,
 )
 HARD_NUMBERS = ("large numbers", "far below zero")
 CAUSAL = (
@@ -177,6 +159,7 @@ CAUSAL = (
     "causal, more keys than queries",
     "causal, more queries than keys",
     "causal, large numbers",
+    "causal, far below zero",
 )
 TILED = Exercise(
     "tiled_attention",
@@ -223,9 +206,10 @@ TILED = Exercise(
                     cases=CAUSAL,
                 ),
             ),
+            signs={"a small number added to the sum": shows_a_small_number_in_the_sum},
         ),
         *_is_tiled(_run_tiled, 3, "by tiles: no tensor has a row and a column for each token"),
-        _skips(_run_tiled, 3),
+        tile_products(_tiled_with_blocks),
     ),
 )
 
@@ -240,13 +224,13 @@ def _backward_cases(generator: Generator) -> dict[str, Inputs]:
         return inputs | {"out": out.to(inputs["q"].dtype), "lse": lse.to(inputs["q"].dtype)}
 
     def drawn(
-        n_q: int, n_k: int, block_q: int, block_k: int, scale: float = 1.0, causal: bool = False
+        n_q: int, n_k: int, block_q: int, block_k: int, causal: bool = False, **more: Any
     ) -> Inputs:
-        inputs = attention_case(generator, n_q, n_k, 4, 3, scale)
+        inputs = attention_case(generator, n_q, n_k, 4, 3, **more)
         inputs["grad_out"] = inputs.pop("cotangent")
         return inputs | {"block_q": block_q, "block_k": block_k, "causal": causal}
 
-    def case(*sizes: int, **more: object) -> Inputs:
+    def case(*sizes: Any, **more: Any) -> Inputs:
         return with_forward(drawn(*sizes, **more))
 
     n, more = between(generator, 17, 19), between(generator, 26, 29)
@@ -262,7 +246,13 @@ def _backward_cases(generator: Generator) -> dict[str, Inputs]:
         "one token": case(1, 1, 4, 4),
         "not contiguous": _by_columns(case(9, 11, 4, 4)),
         "float64": with_forward(in_float64(drawn(9, 11, 4, 4))),
+        **{name: case(6, 9, 4, 4, lead=lead) for name, lead in LEADING_AXES.items()},
         "large numbers": case(13, 29, 4, 4, scale=5.0),
+        "far below zero": with_forward(_far_from_zero(drawn(9, 13, 4, 5), -300)),
+        "far above zero": with_forward(_far_from_zero(drawn(9, 13, 4, 5), 300)),
+        "causal, far below zero": with_forward(
+            in_float64(_far_from_zero(drawn(11, 11, 4, 3, causal=True), -992))
+        ),
         "causal, one tile": case(7, 7, 7, 7, causal=True),
         "causal, square tiles": case(n, n, 4, 4, causal=True),
         "causal, wide tiles": case(n, n, 3, 7, causal=True),
@@ -302,6 +292,11 @@ def _run_backward(
     return _three_gradients(returned)["grad_q"]
 
 
+def _backward_with_blocks(function: Callable, tensors: dict[str, Tensor], *how: int) -> Any:
+    given = (tensors[name] for name in BACKWARD_ARGUMENTS[:6])
+    return _three_gradients(function(*given, *how))
+
+
 BACKWARD_TILES = ("one tile of queries", "one tile of keys", "whole tiles", "tiles of one score")
 BACKWARD_SHAPES = (
     "ragged",
@@ -309,8 +304,16 @@ BACKWARD_SHAPES = (
     "wider than the sequence",
     "not contiguous",
     "float64",
+    *LEADING_AXES,
 )
-BACKWARD_NUMBERS = (*BACKWARD_TILES, *BACKWARD_SHAPES, "large numbers")
+BACKWARD_NUMBERS = (
+    *BACKWARD_TILES,
+    *BACKWARD_SHAPES,
+    "large numbers",
+)
+# There the first column of dQ is a small difference of large numbers.
+FAR_FROM_ZERO = ("far below zero", "far above zero", "causal, far below zero")
+BACKWARD_CAUSAL = CAUSAL[:6]
 BACKWARD = Exercise(
     "flash_backward",
     "hardware_aware_attention",
@@ -328,7 +331,7 @@ BACKWARD = Exercise(
                     "grad_v",
                     title="by many tiles, any n: dV = Pᵀ dO",
                     points=2,
-                    cases=(*BACKWARD_NUMBERS, "one token"),
+                    cases=(*BACKWARD_NUMBERS, *FAR_FROM_ZERO, "one token"),
                 ),
                 matches(
                     "grad_q",
@@ -340,13 +343,13 @@ BACKWARD = Exercise(
                     "grad_k",
                     title="by many tiles, any n: dK = dSᵀ Q / √d",
                     points=2,
-                    cases=BACKWARD_NUMBERS,
+                    cases=(*BACKWARD_NUMBERS, *FAR_FROM_ZERO),
                 ),
                 matches(
                     *GRADIENTS,
                     title="causal: what a query did not see gets no gradient from it",
                     points=1,
-                    cases=tuple(name for name in CAUSAL if name != "causal, large numbers"),
+                    cases=BACKWARD_CAUSAL,
                 ),
             ),
         ),
@@ -355,6 +358,6 @@ BACKWARD = Exercise(
             5,
             "computed again by tiles: no tensor has a row and a column for each token",
         ),
-        _skips(_run_backward, 5),
+        tile_products(_backward_with_blocks),
     ),
 )

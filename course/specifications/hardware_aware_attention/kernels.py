@@ -13,13 +13,18 @@ from torch import Tensor
 from course.triton_here import DEVICE, triton
 
 HEAD_SIZES = (16, 32, 64, 128)
-TILES = {"BLOCK_Q": 32, "BLOCK_K": 32}
+INTERPRETED_TILES = {"BLOCK_Q": 32, "BLOCK_K": 32}
 """Rows of a tile in Triton's interpreter; on a GPU the fastest are found by trying."""
 
 
 def launch_softmax(kernel: Any, x: Float[Tensor, "n m"], out: Float[Tensor, "n m"]) -> None:
-    """Let a kernel write the softmax of each row of x into out; columns lie side by side."""
+    """Let a kernel write the softmax of each row of x into out.
+
+    Raises ValueError if their columns do not lie side by side, as after x.contiguous() they do.
+    """
     rows, columns = x.shape
+    if columns > 1 and (x.stride(1), out.stride(1)) != (1, 1):
+        raise ValueError("columns must lie side by side: launch it on x.contiguous()")
     block = triton.next_power_of_2(columns)
     kernel[(rows,)](x, out, x.stride(0), out.stride(0), columns, BLOCK=block)
 
@@ -109,4 +114,6 @@ def _launch(
         raise ValueError(f"a head has {d} numbers; the kernels take {HEAD_SIZES}")
     if tiles is None and DEVICE == "cuda":
         kernel, tiles = _tuned(kernel), {}
-    kernel[lambda meta: (triton.cdiv(n, meta[over]), pairs)](*arguments, **(tiles or TILES))
+    kernel[lambda meta: (triton.cdiv(n, meta[over]), pairs)](
+        *arguments, **(tiles or INTERPRETED_TILES)
+    )

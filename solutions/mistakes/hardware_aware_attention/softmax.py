@@ -17,6 +17,9 @@ def _blockwise(
     rescale_weights=True,
     running_max=True,
     narrow=False,
+    alpha=lambda m, m_new: torch.exp(m - m_new),
+    largest_of=lambda block: block.amax(dim=-1, keepdim=True),
+    total_of=lambda l: l.where(l != 0, 1.0),
 ):
     # The solution, with one thing in it left out or done otherwise.
     dtype = x.dtype if narrow else torch.promote_types(x.dtype, torch.float32)
@@ -25,15 +28,14 @@ def _blockwise(
     l, seen = torch.zeros_like(m), []
     for block in x.split(block_size, dim=-1):
         block = block.to(dtype)
-        largest = block.amax(dim=-1, keepdim=True)
+        largest = largest_of(block)
         m_new = torch.maximum(m, largest) if running_max else largest
         p = torch.exp(block - m_new)
-        alpha = torch.exp(m - m_new) if rescale_sum else 1
-        l = alpha * l + p.sum(dim=-1, keepdim=True)
+        l = (alpha(m, m_new) if rescale_sum else 1) * l + p.sum(dim=-1, keepdim=True)
         m = m_new
         seen.append((p, m))
-    total = l.where(l != 0, 1.0)
-    weights = [p * (torch.exp(m_then - m) if rescale_weights else 1) / total for p, m_then in seen]
+    total = total_of(l)
+    weights = [p * (alpha(m_then, m) if rescale_weights else 1) / total for p, m_then in seen]
     return torch.cat(weights, dim=-1).to(x.dtype)
 
 
@@ -86,10 +88,10 @@ def softmax_of_each_block(x, block_size):
 
 @mistake(
     right.online_softmax,
-    "The running maximum starts at 0. Where all numbers are far below 0, exp(x − 0) is 0 for each "
-    "of them, and nothing is left to normalise. Start at −∞, or at the lowest number there is.",
+    "The running maximum starts at a number like 0. Where all of x is far below it, exp(x − 0) is "
+    "0 for each, and nothing is left to normalise. Start at −∞, or at the lowest number there is.",
 )
-def max_initialised_to_0(x, block_size):
+def running_max_that_begins_too_high(x, block_size):
     return _blockwise(x, block_size, start=0.0)
 
 
@@ -195,3 +197,65 @@ def more_than_a_block_read_at_once(x, block_size):
 )
 def steps_smaller_than_a_block(x, block_size):
     return right.online_softmax(x, 1)
+
+
+@mistake(
+    right.online_softmax,
+    "What was computed before is multiplied by exp(m_new − m_old): the exponent has the wrong "
+    "sign. What is relative to the old maximum becomes smaller: exp(m_old − m_new).",
+)
+def rescaled_the_wrong_way(x, block_size):
+    return _blockwise(x, block_size, alpha=lambda m, m_new: torch.exp(m_new - m))
+
+
+@mistake(
+    right.online_softmax,
+    "The weights are not normalised: divide them by the sum of the whole row.",
+)
+def not_divided_by_the_sum(x, block_size):
+    return _blockwise(x, block_size, total_of=torch.ones_like)
+
+
+@mistake(
+    right.online_softmax,
+    "The weights are divided by the length of the row. Divide them by their sum.",
+)
+def divided_by_the_number_of_columns(x, block_size):
+    return _blockwise(x, block_size, total_of=lambda l: torch.full_like(l, x.shape[-1]))
+
+
+@mistake(
+    right.online_softmax,
+    "All rows have the same maximum: amax without a dimension. In a row that is far below the "
+    "others every exponential is 0. Each row has its own, amax(dim=-1, keepdim=True).",
+)
+def one_maximum_for_all_rows(x, block_size):
+    return _blockwise(x, block_size, largest_of=lambda block: block.amax().expand(*x.shape[:-1], 1))
+
+
+@mistake(
+    right.online_softmax,
+    "The weights of a block are divided by the sum of its time, which lacks what came later. "
+    "Divide at the end, by the sum of the whole row.",
+)
+def divided_by_the_sum_of_its_time(x, block_size):
+    m = x.new_full((*x.shape[:-1], 1), torch.finfo(x.dtype).min).to(
+        torch.promote_types(x.dtype, torch.float32)
+    )
+    l, weights = torch.zeros_like(m), []
+    for block in x.split(block_size, dim=-1):
+        block = block.to(m.dtype)
+        m_new = torch.maximum(m, block.amax(dim=-1, keepdim=True))
+        p = torch.exp(block - m_new)
+        l, m = torch.exp(m - m_new) * l + p.sum(dim=-1, keepdim=True), m_new
+        weights.append(p / l.clamp(min=1))
+    return torch.cat(weights, dim=-1).to(x.dtype)
+
+
+@mistake(
+    right.online_softmax,
+    "A small number is added to the sum. The largest number of a row adds 1 to it, so nothing "
+    "needs protection but a row of only −∞: clamp(min=1), or a sum of 1 where it is 0.",
+)
+def a_small_number_added_to_the_sum(x, block_size):
+    return _blockwise(x, block_size, total_of=lambda l: l + 1e-6)

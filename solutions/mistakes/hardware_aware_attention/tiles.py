@@ -10,12 +10,12 @@ from solutions import hardware_aware_attention as right
 from solutions.mistakes import mistake
 
 
-def _visible(start_q, start_k, rows, columns):
+def visible_pairs(start_q, start_k, rows, columns):
     i = torch.arange(start_q, start_q + rows).unsqueeze(-1)
     return i >= torch.arange(start_k, start_k + columns)
 
 
-def _tiled(
+def tiled(
     q,
     k,
     v,
@@ -28,9 +28,13 @@ def _tiled(
     rescale_acc=True,
     running_max=True,
     divide_in_the_loop=False,
-    visible=_visible,
+    visible=visible_pairs,
+    hidden=-math.inf,
     skip=True,
+    beyond=0,
     logsumexp=lambda m, l, scale: m + l.log(),
+    alpha_of=lambda m, m_new: torch.exp(m - m_new),
+    total_of=lambda l: l,
 ):
     # The solution, with one thing in it left out or done otherwise.
     n_q, n_k = q.shape[-2], k.shape[-2]
@@ -40,21 +44,21 @@ def _tiled(
         q_i = q[..., start_q : start_q + block_q, :] * scale
         m = q.new_full((*q_i.shape[:-1], 1), start)
         l, acc = torch.zeros_like(m), q.new_zeros(*q_i.shape[:-1], v.shape[-1])
-        end_k = min(n_k, start_q + block_q) if causal and skip else n_k
+        end_k = min(n_k, start_q + block_q + beyond) if causal and skip else n_k
         for start_k in range(0, end_k, block_k):
             k_j, v_j = (x[..., start_k : start_k + block_k, :] for x in (k, v))
             s = q_i @ k_j.mT
             if causal:
-                s = s.masked_fill(~visible(start_q, start_k, *s.shape[-2:]), -math.inf)
+                s = s.masked_fill(~visible(start_q, start_k, *s.shape[-2:]), hidden)
             largest = s.amax(dim=-1, keepdim=True)
             m_new = torch.maximum(m, largest) if running_max else largest
-            p, alpha = torch.exp(s - m_new), torch.exp(m - m_new)
+            p, alpha = torch.exp(s - m_new), alpha_of(m, m_new)
             l = (alpha if rescale_sum else 1) * l + p.sum(dim=-1, keepdim=True)
             acc = (alpha if rescale_acc else 1) * acc + p @ v_j
             if divide_in_the_loop:
                 acc = acc / l
             m = m_new
-        outputs.append(acc if divide_in_the_loop else acc / l)
+        outputs.append(acc if divide_in_the_loop else acc / total_of(l))
         logsumexps.append(logsumexp(m, l, scale).squeeze(-1))
     return torch.cat(outputs, dim=-2), torch.cat(logsumexps, dim=-1)
 
@@ -65,7 +69,7 @@ def _tiled(
     "grows, multiply it by alpha = exp(m_old − m_new), as the running sum.",
 )
 def accumulator_not_rescaled(q, k, v, block_q, block_k, causal):
-    return _tiled(q, k, v, block_q, block_k, causal, rescale_acc=False)
+    return tiled(q, k, v, block_q, block_k, causal, rescale_acc=False)
 
 
 @mistake(
@@ -74,7 +78,7 @@ def accumulator_not_rescaled(q, k, v, block_q, block_k, causal):
     "exp(m_old − m_new), as the accumulator.",
 )
 def running_sum_not_rescaled(q, k, v, block_q, block_k, causal):
-    return _tiled(q, k, v, block_q, block_k, causal, rescale_sum=False)
+    return tiled(q, k, v, block_q, block_k, causal, rescale_sum=False)
 
 
 @mistake(
@@ -83,7 +87,7 @@ def running_sum_not_rescaled(q, k, v, block_q, block_k, causal):
     "another maximum. Multiply both by alpha = exp(m_old − m_new).",
 )
 def nothing_rescaled(q, k, v, block_q, block_k, causal):
-    return _tiled(q, k, v, block_q, block_k, causal, rescale_sum=False, rescale_acc=False)
+    return tiled(q, k, v, block_q, block_k, causal, rescale_sum=False, rescale_acc=False)
 
 
 @mistake(
@@ -92,7 +96,7 @@ def nothing_rescaled(q, k, v, block_q, block_k, causal):
     "earlier is divided again and again. Divide once, after the last tile.",
 )
 def normalised_per_tile(q, k, v, block_q, block_k, causal):
-    return _tiled(q, k, v, block_q, block_k, causal, divide_in_the_loop=True)
+    return tiled(q, k, v, block_q, block_k, causal, divide_in_the_loop=True)
 
 
 @mistake(
@@ -111,7 +115,7 @@ def mean_of_the_tiles(q, k, v, block_q, block_k, causal):
             k_j, v_j = (x[..., start_k : start_k + block_k, :] for x in (k, v))
             s = q_i @ k_j.mT
             if causal:
-                s = s.masked_fill(~_visible(start_q, start_k, *s.shape[-2:]), -math.inf)
+                s = s.masked_fill(~visible_pairs(start_q, start_k, *s.shape[-2:]), -math.inf)
             means.append(s.softmax(dim=-1).nan_to_num(0.0) @ v_j)
         outputs.append(sum(means) / len(means))
     return torch.cat(outputs, dim=-2), logsumexp
@@ -123,16 +127,16 @@ def mean_of_the_tiles(q, k, v, block_q, block_k, causal):
     "earlier one, exp(m_old − m_new) overflows. Take the larger of the two.",
 )
 def max_of_the_tile_for_the_running_max(q, k, v, block_q, block_k, causal):
-    return _tiled(q, k, v, block_q, block_k, causal, running_max=False)
+    return tiled(q, k, v, block_q, block_k, causal, running_max=False)
 
 
 @mistake(
     right.tiled_attention,
-    "The running maximum starts at 0. Where all scores are far below 0, each exp(s − 0) is 0, and "
-    "the output is 0/0. Start at −∞.",
+    "The running maximum starts at a number like 0. Where all scores are far below it, each "
+    "exp(s − 0) is 0, and the output is 0/0. Start at −∞.",
 )
-def max_initialised_to_0(q, k, v, block_q, block_k, causal):
-    return _tiled(q, k, v, block_q, block_k, causal, start=0.0)
+def running_max_that_begins_too_high(q, k, v, block_q, block_k, causal):
+    return tiled(q, k, v, block_q, block_k, causal, start=0.0)
 
 
 @mistake(
@@ -141,7 +145,7 @@ def max_initialised_to_0(q, k, v, block_q, block_k, causal):
     "since l sums exp(s − m).",
 )
 def logsumexp_without_the_max(q, k, v, block_q, block_k, causal):
-    return _tiled(q, k, v, block_q, block_k, causal, logsumexp=lambda m, l, scale: l.log())
+    return tiled(q, k, v, block_q, block_k, causal, logsumexp=lambda m, l, scale: l.log())
 
 
 @mistake(
@@ -149,7 +153,7 @@ def logsumexp_without_the_max(q, k, v, block_q, block_k, causal):
     "The running sum comes back in place of its logarithm. The logsumexp is m + log l.",
 )
 def logsumexp_without_the_log(q, k, v, block_q, block_k, causal):
-    return _tiled(q, k, v, block_q, block_k, causal, logsumexp=lambda m, l, scale: m + l)
+    return tiled(q, k, v, block_q, block_k, causal, logsumexp=lambda m, l, scale: m + l)
 
 
 @mistake(
@@ -158,7 +162,7 @@ def logsumexp_without_the_log(q, k, v, block_q, block_k, causal):
     "logsumexp of s = q kᵀ / √d: m and l must both be of these.",
 )
 def max_in_the_logsumexp_not_scaled(q, k, v, block_q, block_k, causal):
-    return _tiled(
+    return tiled(
         q, k, v, block_q, block_k, causal, logsumexp=lambda m, l, scale: m / scale + l.log()
     )
 
@@ -169,7 +173,7 @@ def max_in_the_logsumexp_not_scaled(q, k, v, block_q, block_k, causal):
     "leans to one key the more, the wider the heads.",
 )
 def no_scale(q, k, v, block_q, block_k, causal):
-    return _tiled(q, k, v, block_q, block_k, causal, scale=1.0)
+    return tiled(q, k, v, block_q, block_k, causal, scale=1.0)
 
 
 @mistake(
@@ -177,7 +181,7 @@ def no_scale(q, k, v, block_q, block_k, causal):
     "The scores are divided by d: √d twice, perhaps once on q and once on s. Once is enough.",
 )
 def scaled_twice(q, k, v, block_q, block_k, causal):
-    return _tiled(q, k, v, block_q, block_k, causal, scale=1 / q.shape[-1])
+    return tiled(q, k, v, block_q, block_k, causal, scale=1 / q.shape[-1])
 
 
 @mistake(
@@ -189,7 +193,7 @@ def mask_on_tile_index(q, k, v, block_q, block_k, causal):
     def visible(start_q, start_k, rows, columns):
         return torch.tensor(start_q // block_q >= start_k // block_k)
 
-    return _tiled(q, k, v, block_q, block_k, causal, start=-1e30, visible=visible, skip=False)
+    return tiled(q, k, v, block_q, block_k, causal, start=-1e30, visible=visible, skip=False)
 
 
 @mistake(
@@ -199,9 +203,9 @@ def mask_on_tile_index(q, k, v, block_q, block_k, causal):
 )
 def mask_inside_each_tile(q, k, v, block_q, block_k, causal):
     def visible(start_q, start_k, rows, columns):
-        return _visible(0, 0, rows, columns)
+        return visible_pairs(0, 0, rows, columns)
 
-    return _tiled(q, k, v, block_q, block_k, causal, visible=visible)
+    return tiled(q, k, v, block_q, block_k, causal, visible=visible)
 
 
 @mistake(
@@ -211,9 +215,9 @@ def mask_inside_each_tile(q, k, v, block_q, block_k, causal):
 )
 def causal_mask_shows_the_next_token(q, k, v, block_q, block_k, causal):
     def visible(start_q, start_k, rows, columns):
-        return _visible(start_q + 1, start_k, rows, columns)
+        return visible_pairs(start_q + 1, start_k, rows, columns)
 
-    return _tiled(q, k, v, block_q, block_k, causal, visible=visible, skip=False)
+    return tiled(q, k, v, block_q, block_k, causal, visible=visible, skip=False)
 
 
 @mistake(
@@ -223,9 +227,9 @@ def causal_mask_shows_the_next_token(q, k, v, block_q, block_k, causal):
 )
 def causal_mask_aligned_at_the_last_key(q, k, v, block_q, block_k, causal):
     def visible(start_q, start_k, rows, columns):
-        return _visible(start_q + k.shape[-2] - q.shape[-2], start_k, rows, columns)
+        return visible_pairs(start_q + k.shape[-2] - q.shape[-2], start_k, rows, columns)
 
-    return _tiled(q, k, v, block_q, block_k, causal, visible=visible, skip=False)
+    return tiled(q, k, v, block_q, block_k, causal, visible=visible, skip=False)
 
 
 @mistake(
@@ -233,7 +237,7 @@ def causal_mask_aligned_at_the_last_key(q, k, v, block_q, block_k, causal):
     "`causal` is not used: every query sees every key.",
 )
 def causal_forgotten(q, k, v, block_q, block_k, causal):
-    return _tiled(q, k, v, block_q, block_k, False)
+    return tiled(q, k, v, block_q, block_k, False)
 
 
 @mistake(
@@ -242,7 +246,7 @@ def causal_forgotten(q, k, v, block_q, block_k, causal):
     "the loop over the keys at the last query of the tile: half of the work.",
 )
 def tiles_above_the_diagonal_computed(q, k, v, block_q, block_k, causal):
-    return _tiled(q, k, v, block_q, block_k, causal, skip=False)
+    return tiled(q, k, v, block_q, block_k, causal, skip=False)
 
 
 @mistake(
@@ -252,7 +256,7 @@ def tiles_above_the_diagonal_computed(q, k, v, block_q, block_k, causal):
 )
 def padded_keys_take_weight(q, k, v, block_q, block_k, causal):
     padding = (0, 0, 0, -k.shape[-2] % block_k)
-    return _tiled(q, F.pad(k, padding), F.pad(v, padding), block_q, block_k, causal)
+    return tiled(q, F.pad(k, padding), F.pad(v, padding), block_q, block_k, causal)
 
 
 @mistake(
@@ -263,7 +267,7 @@ def padded_keys_take_weight(q, k, v, block_q, block_k, causal):
 def ragged_end_left_out(q, k, v, block_q, block_k, causal):
     n_q, n_k = q.shape[-2], k.shape[-2]
     whole_q, whole_k = n_q // block_q * block_q, n_k // block_k * block_k
-    out, lse = _tiled(
+    out, lse = tiled(
         q[..., :whole_q, :], k[..., :whole_k, :], v[..., :whole_k, :], block_q, block_k, causal
     )
     return F.pad(out, (0, 0, 0, n_q - whole_q)), F.pad(lse, (0, n_q - whole_q))
@@ -271,7 +275,7 @@ def ragged_end_left_out(q, k, v, block_q, block_k, causal):
 
 @mistake(
     right.tiled_attention,
-    "The result is right, but each tile of queries is scored against all keys at once: block_q × n "
+    "Each tile of queries is scored against all keys at once: block_q × n "
     "numbers, which outgrow SRAM with n. Take the keys tile by tile, too.",
 )
 def all_keys_at_once(q, k, v, block_q, block_k, causal):
@@ -280,7 +284,7 @@ def all_keys_at_once(q, k, v, block_q, block_k, causal):
         end_k = start_q + block_q if causal else k.shape[-2]
         s = q[..., start_q : start_q + block_q, :] * scale @ k[..., :end_k, :].mT
         if causal:
-            s = s.masked_fill(~_visible(start_q, 0, *s.shape[-2:]), -math.inf)
+            s = s.masked_fill(~visible_pairs(start_q, 0, *s.shape[-2:]), -math.inf)
         outputs.append(s.softmax(dim=-1) @ v[..., :end_k, :])
         logsumexps.append(s.logsumexp(dim=-1))
     return torch.cat(outputs, dim=-2), torch.cat(logsumexps, dim=-1)
@@ -288,17 +292,17 @@ def all_keys_at_once(q, k, v, block_q, block_k, causal):
 
 @mistake(
     right.tiled_attention,
-    "The result is right, but all queries are scored against a tile of keys at once: n × block_k "
+    "All queries are scored against a tile of keys at once: n × block_k "
     "numbers, which outgrow SRAM with n. Take the queries tile by tile, too.",
 )
 def all_queries_at_once(q, k, v, block_q, block_k, causal):
-    return _tiled(q, k, v, q.shape[-2], block_k, causal)
+    return tiled(q, k, v, q.shape[-2], block_k, causal)
 
 
 @mistake(
     right.tiled_attention,
-    "The result is right, but the n × n scores are all there at once. That is the attention which "
+    "The n × n scores are all there at once. That is the attention which "
     "tiles avoid: take block_q queries and block_k keys at a time.",
 )
 def all_scores_at_once(q, k, v, block_q, block_k, causal):
-    return _tiled(q, k, v, q.shape[-2], k.shape[-2], causal)
+    return tiled(q, k, v, q.shape[-2], k.shape[-2], causal)

@@ -112,7 +112,6 @@ SAID = {
     "torch_inside": "uses torch, which is not Triton",
     "sdpa_in_its_place": "there is no kernel flash_attention_kernel",
     "no_kernel": "@triton.jit stands above it",
-    "wild_pointer": "ended while your function ran",
     "endless": "took longer than 12 seconds",
 }
 
@@ -123,7 +122,12 @@ def test_what_is_no_sound_kernel_earns_nothing_and_is_told_so(classroom, student
     assert SAID[student] in report(classroom, student)
 
 
-@pytest.mark.parametrize("student", [*SAID, "solved"])
+def test_a_wild_pointer_does_no_harm_and_costs_its_point(classroom):
+    assert points(classroom, "wild_pointer", KERNEL) == 14
+    assert "numbers beyond the output are written" in report(classroom, "wild_pointer")
+
+
+@pytest.mark.parametrize("student", [*SAID, "wild_pointer", "solved"])
 def test_the_other_exercise_is_graded_whatever_the_kernel_does(classroom, student):
     assert points(classroom, student, OTHER) == points(classroom, "solved", OTHER) > 0
 

@@ -205,11 +205,62 @@ def backward_by_autograd_in_each_tile(q, k, v, out, lse, grad_out, block_q, bloc
     return tuple(grads)
 
 
+def softmax_in_float64(x, block_size):
+    parts, m, l = [], None, 0
+    for i in range(math.ceil(x.shape[-1] / block_size)):
+        block = x[..., i * block_size : (i + 1) * block_size].double()
+        top = block.amax(-1, keepdim=True).clamp(min=-1e300)
+        new = top if m is None else torch.maximum(m, top)
+        factor = 1 if m is None else torch.exp(m - new)
+        parts = [part * factor for part in parts] + [torch.exp(block - new)]
+        l, m = l * factor + parts[-1].sum(-1, keepdim=True), new
+    return (torch.cat(parts, -1) / l.where(l > 0, 1)).to(x.dtype)
+
+
+def tiled_in_float64(q, k, v, block_q, block_k, causal):
+    output, lse = tiled_with_keys_outside(
+        *(x.double() for x in (q, k, v)), block_q, block_k, causal
+    )
+    return output.to(q.dtype), lse.to(q.dtype)
+
+
+def tiled_with_tiles_cut_at_the_diagonal(q, k, v, block_q, block_k, causal):
+    output, lse = q.new_empty(*q.shape[:-1], v.shape[-1]), q.new_empty(q.shape[:-1])
+    for a in range(0, q.shape[-2], block_q):
+        i = slice(a, min(a + block_q, q.shape[-2]))
+        end = min(i.stop, k.shape[-2]) if causal else k.shape[-2]
+        m = torch.full_like(lse[..., i], -1e30)
+        l, acc = torch.zeros_like(m), torch.zeros_like(output[..., i, :])
+        for b in range(0, end, block_k):
+            j = slice(b, min(b + block_k, end))
+            s = q[..., i, :] @ k[..., j, :].transpose(-1, -2) / q.shape[-1] ** 0.5
+            if causal:
+                above = torch.ones(s.shape[-2:], dtype=torch.bool).triu(a - b + 1)
+                s = s.masked_fill(above, -math.inf)
+            new = torch.maximum(m, s.amax(-1))
+            p, alpha = torch.exp(s - new[..., None]), torch.exp(m - new)
+            l = l * alpha + p.sum(-1)
+            acc = acc * alpha[..., None] + p @ v[..., j, :]
+            m = new
+        output[..., i, :], lse[..., i] = acc / l[..., None], m + l.log()
+    return output, lse
+
+
 RIGHT = KERNELS | {
     "arithmetic_intensity": [intensity_by_the_reciprocal, intensity_as_a_tensor],
     "roofline": [roofline_by_minimum, roofline_by_the_time_of_a_flop, roofline_by_the_ridge],
-    "online_softmax": [softmax_rescaled_as_it_goes, softmax_by_logaddexp, softmax_by_recursion],
-    "tiled_attention": [tiled_with_keys_outside, tiled_by_joining_softmaxes],
+    "online_softmax": [
+        softmax_rescaled_as_it_goes,
+        softmax_by_logaddexp,
+        softmax_by_recursion,
+        softmax_in_float64,
+    ],
+    "tiled_attention": [
+        tiled_with_keys_outside,
+        tiled_by_joining_softmaxes,
+        tiled_in_float64,
+        tiled_with_tiles_cut_at_the_diagonal,
+    ],
     "attention_hbm_traffic": [traffic_counted_tile_by_tile, traffic_as_a_float],
     "flash_backward": [backward_with_keys_outside, backward_by_autograd_in_each_tile],
 }

@@ -1,6 +1,8 @@
 """Right Triton kernels for 05_hardware_aware_attention, written differently from the solutions."""
 
 from course.triton_here import tl, triton
+from solutions.hardware_aware_attention import kernels as right
+from tests.autograder.exercises.hardware_aware_attention.variants import variant
 
 
 @triton.jit
@@ -267,9 +269,35 @@ def dk_dv_with_minus_infinity(
     tl.store(grad_v_ptr + here, dv.to(v.dtype), mask=j[:, None] < n_k)
 
 
+flash_with_scaled_queries = variant(
+    right.flash_attention_kernel,
+    "flash_with_scaled_queries",
+    {
+        "    row_max = tl.full": "    q = (q * (D**-0.5)).to(q.dtype)\n    row_max = tl.full",
+        "(scale * 1.4426950408889634)": "1.4426950408889634",
+    },
+)
+# What is not loaded may be anything where it is hidden afterwards.
+softmax_hidden_after_the_load = variant(
+    right.softmax_kernel,
+    "softmax_hidden_after_the_load",
+    {
+        ', other=-float("inf")).to(tl.float32)': ").to(tl.float32)\n"
+        '    x = tl.where(inside, x, -float("inf"))'
+    },
+)
+
 RIGHT = {
-    "softmax_kernel": [softmax_in_powers_of_two, softmax_by_its_logarithm],
-    "flash_attention_kernel": [flash_with_transposed_keys, flash_by_a_function_for_each_tile],
+    "softmax_kernel": [
+        softmax_in_powers_of_two,
+        softmax_by_its_logarithm,
+        softmax_hidden_after_the_load,
+    ],
+    "flash_attention_kernel": [
+        flash_with_transposed_keys,
+        flash_by_a_function_for_each_tile,
+        flash_with_scaled_queries,
+    ],
     "flash_dq_kernel": [dq_in_powers_of_two, dq_from_the_last_tile_on],
     "flash_dk_dv_kernel": [dk_dv_by_transposed_scores, dk_dv_with_minus_infinity],
 }

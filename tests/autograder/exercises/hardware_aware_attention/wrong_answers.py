@@ -3,6 +3,9 @@
 import torch
 
 from solutions import hardware_aware_attention as right
+from solutions.mistakes.hardware_aware_attention.backward import backward_of
+from solutions.mistakes.hardware_aware_attention.tiles import tiled
+from tests.autograder.exercises.hardware_aware_attention.wrong_kernels import WRONG as KERNELS
 
 
 def ridge_for_the_roof(intensity, peak_flops, bandwidth):
@@ -134,9 +137,74 @@ def dense_backward(q, k, v, out, lse, grad_out, block_q, block_k, causal):
     return grad_s @ k, grad_s.mT @ q, p.mT @ grad_out
 
 
+def queries_overwritten(q, k, v, block_q, block_k, causal):
+    scaled = q.clone()
+    q *= q.shape[-1] ** -0.5
+    return right.tiled_attention(scaled, k, v, block_q, block_k, causal)
+
+
+def four_axes_alone(q, k, v, block_q, block_k, causal):
+    _, _, _, _ = q.shape
+    return right.tiled_attention(q, k, v, block_q, block_k, causal)
+
+
+def batch_of_one_squeezed(*args):
+    return tuple(x.squeeze(0) for x in right.tiled_attention(*args))
+
+
+def hidden_by_minus_1000(*args):
+    return tiled(*args, hidden=-1e3)
+
+
+def a_tenth_of_a_millionth_in_the_sum(*args):
+    return tiled(*args, total_of=lambda total: total + 1e-7)
+
+
+def tiles_of_32_queries(q, k, v, block_q, block_k, causal):
+    return right.tiled_attention(q, k, v, 32, block_k, causal)
+
+
+def one_tile_too_many_above_the_diagonal(q, k, v, block_q, block_k, causal):
+    return tiled(q, k, v, block_q, block_k, causal, beyond=1)
+
+
+def grad_out_overwritten(q, k, v, out, lse, grad_out, *rest):
+    gradients = right.flash_backward(q, k, v, out, lse, grad_out, *rest)
+    grad_out *= 0
+    return gradients
+
+
+def backward_for_four_axes_alone(q, *rest):
+    _, _, _, _ = q.shape
+    return right.flash_backward(q, *rest)
+
+
+def hidden_by_minus_100(*args):
+    return backward_of(*args, hidden=-1e2)
+
+
+def every_gradient_turned(*args):
+    return tuple(-x for x in right.flash_backward(*args))
+
+
+def intensities_overwritten(intensity, peak_flops, bandwidth):
+    if not isinstance(intensity, torch.Tensor):
+        return min(intensity * bandwidth, peak_flops)
+    return intensity.mul_(bandwidth).clamp_(max=peak_flops)
+
+
+def tile_height_rounded_to_the_nearest(n, d, sram_elements, algorithm):
+    right.attention_hbm_traffic(n, d, sram_elements, algorithm)
+    rounded = 4 * d * round(sram_elements / (4 * d))
+    return right.attention_hbm_traffic(n, d, rounded, algorithm)
+
+
 # Exercise -> wrong version -> the mistake that its report names, if it names one.
-WRONG = {
-    "roofline": {ridge_for_the_roof: ""},
+WRONG = KERNELS | {
+    "roofline": {
+        ridge_for_the_roof: "",
+        intensities_overwritten: "it overwrites what it is given",
+    },
     "online_softmax": {
         softmax_by_python_numbers: "",
         blocks_of_one_whatever_is_asked: "steps smaller than a block",
@@ -148,21 +216,36 @@ WRONG = {
         lowest_number_of_minus_100: "",
     },
     "tiled_attention": {
-        query_by_query: "token after token",
-        key_by_key: "",
+        query_by_query: "one row at a time",
+        key_by_key: "one row at a time",
         output_alone: "",
-        logsumexp_with_a_last_dimension: "",
+        logsumexp_with_a_last_dimension: "axes of length 1",
         logsumexp_to_the_base_2: "",
         a_thousandth_in_the_denominator: "",
         attention_always_in_float32: "",
         skips_the_tiles_on_the_diagonal: "",
+        queries_overwritten: "it overwrites what it is given",
+        four_axes_alone: "for one number of axes only",
+        batch_of_one_squeezed: "axes of length 1",
+        hidden_by_minus_1000: "",
+        a_tenth_of_a_millionth_in_the_sum: "a small number added to the sum",
+        tiles_of_32_queries: "",
+        one_tile_too_many_above_the_diagonal: "tiles above the diagonal computed",
     },
-    "attention_hbm_traffic": {n_and_d_swapped: "", refuses_everything: ""},
+    "attention_hbm_traffic": {
+        n_and_d_swapped: "",
+        refuses_everything: "",
+        tile_height_rounded_to_the_nearest: "tile height rounded up",
+    },
     "flash_backward": {
         gradients_in_another_order: "",
         gradients_always_in_float32: "",
         lse_of_at_least_0: "",
-        backward_query_by_query: "",
+        backward_query_by_query: "one row at a time",
         dense_backward: "all weights at once",
+        grad_out_overwritten: "it overwrites what it is given",
+        backward_for_four_axes_alone: "for one number of axes only",
+        hidden_by_minus_100: "",
+        every_gradient_turned: "the opposite sign",
     },
 }

@@ -1,41 +1,11 @@
-"""Wrong versions of the Triton kernels of 05_hardware_aware_attention: the solution, changed.
+"""Wrong versions of softmax_kernel and flash_attention_kernel: the solution, changed."""
 
-Each names what it replaces, and by what: the rest of a kernel is as in the solution.
-"""
-
-import inspect
-import linecache
-from typing import Any
-
-from course.triton_here import tl, triton
-from solutions.hardware_aware_attention.kernels import (
-    flash_attention_kernel,
-    flash_dk_dv_kernel,
-    flash_dq_kernel,
-    softmax_kernel,
-)
-from solutions.mistakes import Mistake, mistake
-
-
-def _wrong(kernel: Any, name: str, explanation: str, changes: dict[str, str]) -> Mistake:
-    """The kernel with each key of `changes`, which must be there, replaced by its value."""
-    source = inspect.getsource(kernel.fn)
-    for old, new in changes.items():
-        if old not in source:
-            raise ValueError(f"{kernel.__name__} has no {old!r} for the mistake {name!r}")
-        source = source.replace(old, new)
-    source = source.replace(kernel.__name__, name, 1)
-    # Triton reads a kernel's source from its file.
-    file = f"<{kernel.__name__}, {name}>"
-    linecache.cache[file] = len(source), None, source.splitlines(keepends=True), file
-    namespace = {"tl": tl, "triton": triton, "__name__": __name__}
-    exec(compile(source, file, "exec"), namespace)
-    return mistake(kernel, explanation)(namespace[name])
-
+from solutions.hardware_aware_attention.kernels import flash_attention_kernel, softmax_kernel
+from solutions.mistakes.hardware_aware_attention.changed_kernel import changed
 
 # --- softmax_kernel ------------------------------------------------------------------------------
 
-no_mask_on_ragged_rows = _wrong(
+no_mask_on_ragged_rows = changed(
     softmax_kernel,
     "no_mask_on_ragged_rows",
     "BLOCK is a power of two, and a row mostly is not. Without a mask, the load takes the numbers "
@@ -44,7 +14,7 @@ no_mask_on_ragged_rows = _wrong(
     {', mask=inside, other=-float("inf")': "", ", mask=inside": ""},
 )
 
-zero_beyond_the_row = _wrong(
+zero_beyond_the_row = changed(
     softmax_kernel,
     "zero_beyond_the_row",
     "What lies beyond the row is loaded as 0, and 0 is a number like any other: its exponential "
@@ -53,7 +23,7 @@ zero_beyond_the_row = _wrong(
     {'other=-float("inf")': "other=0.0"},
 )
 
-maximum_not_subtracted = _wrong(
+maximum_not_subtracted = changed(
     softmax_kernel,
     "maximum_not_subtracted",
     "exp(x) is infinite in float32 from x = 89 on, and 0 below −104. Subtract the row's maximum "
@@ -61,7 +31,7 @@ maximum_not_subtracted = _wrong(
     {"x - tl.max(x, axis=0)": "x"},
 )
 
-row_stride_of_another_matrix = _wrong(
+row_stride_of_another_matrix = changed(
     softmax_kernel,
     "row_stride_of_another_matrix",
     "Row r of x begins r · x_row elements on, row r of the output r · out_row. Neither is always "
@@ -70,9 +40,76 @@ row_stride_of_another_matrix = _wrong(
 )
 
 
+no_mask_on_the_load = changed(
+    softmax_kernel,
+    "no_mask_on_the_load",
+    "BLOCK is a power of two, and a row mostly is not. Without a mask, tl.load takes the numbers "
+    "after the row's end into its maximum and sum. Give it the mask columns < num_columns, and "
+    'other=-float("inf").',
+    {', mask=inside, other=-float("inf")': ""},
+)
+
+no_mask_on_the_store = changed(
+    softmax_kernel,
+    "no_mask_on_the_store",
+    "BLOCK is a power of two, and a row mostly is not. Without a mask, tl.store overwrites what "
+    "lies after the row's end. Give it the mask columns < num_columns.",
+    {"/ tl.sum(weights, axis=0), mask=inside)": "/ tl.sum(weights, axis=0))"},
+)
+
+not_a_number_beyond_the_row = changed(
+    softmax_kernel,
+    "not_a_number_beyond_the_row",
+    "Where its mask is false, tl.load gives `other`; without one, nothing is defined, which the "
+    "interpreter here makes NaN. What lies beyond the row must not spoil it: load −∞ there, "
+    'other=-float("inf"), whose exponential is 0.',
+    {', other=-float("inf")': ""},
+)
+
+minimum_for_maximum = changed(
+    softmax_kernel,
+    "minimum_for_maximum",
+    "The smallest number is subtracted, not the largest: exponentials overflow, and beyond the "
+    "row −∞ − (−∞) is not a number. tl.max, not tl.min.",
+    {"tl.max(": "tl.min("},
+)
+
+weights_not_normalised = changed(
+    softmax_kernel,
+    "weights_not_normalised",
+    "The exponentials are stored as they are. Divide them by their sum.",
+    {"weights / tl.sum(weights, axis=0)": "weights"},
+)
+
+normalised_by_the_number_of_columns = changed(
+    softmax_kernel,
+    "normalised_by_the_number_of_columns",
+    "The exponentials are divided by the number of columns. Divide them by their sum.",
+    {"weights / tl.sum(weights, axis=0)": "weights / num_columns"},
+)
+
+logarithm_of_the_softmax = changed(
+    softmax_kernel,
+    "logarithm_of_the_softmax",
+    "It is the logarithm of the softmax: x less the logsumexp. Take its exponential.",
+    {
+        "weights / tl.sum(weights, axis=0)": "x - tl.max(x, axis=0) - "
+        "tl.log(tl.sum(weights, axis=0))"
+    },
+)
+
+rows_of_the_output_elsewhere = changed(
+    softmax_kernel,
+    "rows_of_the_output_elsewhere",
+    "The rows of the output are written to another place. Row r begins at out_ptr + r · out_row: "
+    "not r · x_row, since each may be a part of a matrix of its own width.",
+    {"row * out_row": "row * x_row"},
+)
+
+
 # --- flash_attention_kernel ----------------------------------------------------------------------
 
-accumulator_not_rescaled = _wrong(
+accumulator_not_rescaled = changed(
     flash_attention_kernel,
     "accumulator_not_rescaled",
     "What the accumulator holds was weighted with the old maximum. When a tile brings a larger "
@@ -80,7 +117,7 @@ accumulator_not_rescaled = _wrong(
     {"accumulator * rescale[:, None] + product": "accumulator + product"},
 )
 
-row_sum_not_rescaled = _wrong(
+row_sum_not_rescaled = changed(
     flash_attention_kernel,
     "row_sum_not_rescaled",
     "The row sum was taken with the old maximum. When a tile brings a larger one, it must be "
@@ -88,16 +125,16 @@ row_sum_not_rescaled = _wrong(
     {"row_sum * rescale + tl.sum": "row_sum + tl.sum"},
 )
 
-weights_not_cast = _wrong(
+two_types_in_one_product = changed(
     flash_attention_kernel,
-    "weights_not_cast",
-    "The weights are float32, the values may be float16 or bfloat16, and tl.dot multiplies two "
-    "tiles of one type: cast the weights, weights.to(v.dtype). The product is still added in "
-    "float32.",
+    "two_types_in_one_product",
+    "tl.dot multiplies two tiles of one type, and one of yours is float32 where the inputs are "
+    "float16: the weights are, until they are cast, weights.to(v.dtype). The product is still "
+    "added in float32.",
     {"weights.to(v.dtype)": "weights"},
 )
 
-accumulated_in_the_type_of_the_values = _wrong(
+accumulated_in_the_type_of_the_values = changed(
     flash_attention_kernel,
     "accumulated_in_the_type_of_the_values",
     "The accumulator is added to in every tile. In float16 or bfloat16 each addition rounds to 11 "
@@ -108,7 +145,7 @@ accumulated_in_the_type_of_the_values = _wrong(
     },
 )
 
-last_tile_of_keys_not_masked = _wrong(
+last_tile_of_keys_not_masked = changed(
     flash_attention_kernel,
     "last_tile_of_keys_not_masked",
     "The last tile reaches beyond the last key where n_k is no multiple of BLOCK_K. What is "
@@ -116,7 +153,7 @@ last_tile_of_keys_not_masked = _wrong(
     {"seen = keys[None, :] < n_k": "seen = keys[None, :] >= 0"},
 )
 
-keys_loaded_without_a_mask = _wrong(
+keys_loaded_without_a_mask = changed(
     flash_attention_kernel,
     "keys_loaded_without_a_mask",
     "The last tile reaches beyond the last key. What lies there in memory is loaded, and 0 times "
@@ -124,7 +161,7 @@ keys_loaded_without_a_mask = _wrong(
     {", mask=keys[:, None] < n_k, other=0.0": ""},
 )
 
-minus_infinity_from_minus_infinity = _wrong(
+minus_infinity_from_minus_infinity = changed(
     flash_attention_kernel,
     "minus_infinity_from_minus_infinity",
     "NaN is exp(−∞ − (−∞)): a query's first tile of keys was hidden from it altogether, so that "
@@ -139,7 +176,7 @@ minus_infinity_from_minus_infinity = _wrong(
     },
 )
 
-strides_assumed_contiguous = _wrong(
+strides_assumed_contiguous = changed(
     flash_attention_kernel,
     "strides_assumed_contiguous",
     "The next key is k_row elements on, not D: that holds for contiguous tensors only, and keys "
@@ -147,7 +184,7 @@ strides_assumed_contiguous = _wrong(
     {"first_key * k_row": "first_key * D", "first_key * v_row": "first_key * D"},
 )
 
-values_walked_with_the_stride_of_the_keys = _wrong(
+values_walked_with_the_stride_of_the_keys = changed(
     flash_attention_kernel,
     "values_walked_with_the_stride_of_the_keys",
     "The next value is v_row elements on, and the next key k_row. The two differ where keys and "
@@ -155,7 +192,7 @@ values_walked_with_the_stride_of_the_keys = _wrong(
     {"first_key * v_row": "first_key * k_row"},
 )
 
-keys_not_advanced = _wrong(
+keys_not_advanced = changed(
     flash_attention_kernel,
     "keys_not_advanced",
     "The loop loads the first tile of keys again and again: the one that begins at first_key is "
@@ -163,14 +200,14 @@ keys_not_advanced = _wrong(
     {"k_tile + first_key * k_row": "k_tile"},
 )
 
-hidden_scores_set_to_0 = _wrong(
+hidden_scores_set_to_0 = changed(
     flash_attention_kernel,
     "hidden_scores_set_to_0",
     "A score of 0 is not a weight of 0: exp(0) is 1. Set the scores that are hidden to −∞.",
     {'tl.where(seen, scores, -float("inf"))': "tl.where(seen, scores, 0.0)"},
 )
 
-scale_inside_the_exponential_twice = _wrong(
+scale_inside_the_exponential_twice = changed(
     flash_attention_kernel,
     "scale_inside_the_exponential_twice",
     "The scores are scaled when they are computed, and again inside of the exponential: the "
@@ -181,14 +218,14 @@ scale_inside_the_exponential_twice = _wrong(
     },
 )
 
-no_scale = _wrong(
+no_scale = changed(
     flash_attention_kernel,
     "no_scale",
     "The scores are multiplied by `scale`, 1/√d, before the softmax. Here they are not.",
     {"(scale * 1.4426950408889634)": "1.4426950408889634"},
 )
 
-powers_of_two_of_unscaled_scores = _wrong(
+powers_of_two_of_unscaled_scores = changed(
     flash_attention_kernel,
     "powers_of_two_of_unscaled_scores",
     "exp2(x) is 2ˣ, and exp(x) is 2^(x · log₂ e): multiply the scores by log₂ e = 1.4427 before "
@@ -196,7 +233,7 @@ powers_of_two_of_unscaled_scores = _wrong(
     {"(scale * 1.4426950408889634)": "scale"},
 )
 
-causal_by_tiles = _wrong(
+causal_by_tiles = changed(
     flash_attention_kernel,
     "causal_by_tiles",
     "Whole tiles are seen or hidden here, by the number of the tile. In the tiles on the diagonal "
@@ -208,7 +245,7 @@ causal_by_tiles = _wrong(
     },
 )
 
-causal_hides_the_query_itself = _wrong(
+causal_hides_the_query_itself = changed(
     flash_attention_kernel,
     "causal_hides_the_query_itself",
     "A query sees the key at its own position: the comparison is <=, not <.",
@@ -218,7 +255,7 @@ causal_hides_the_query_itself = _wrong(
     },
 )
 
-later_tiles_are_multiplied = _wrong(
+later_tiles_are_multiplied = changed(
     flash_attention_kernel,
     "later_tiles_are_multiplied",
     "The numbers are right, but twice the work is done: in a causal program, tiles of keys that "
@@ -226,14 +263,14 @@ later_tiles_are_multiplied = _wrong(
     {"end = min(n_k, first_query + BLOCK_Q)": "end = n_k"},
 )
 
-logsumexp_without_the_maximum = _wrong(
+logsumexp_without_the_maximum = changed(
     flash_attention_kernel,
     "logsumexp_without_the_maximum",
     "The row sum is that of exp(s − max). Its logarithm lacks the maximum: add it.",
     {"(row_max + tl.log2(row_sum))": "tl.log2(row_sum)"},
 )
 
-logsumexp_in_powers_of_two = _wrong(
+logsumexp_in_powers_of_two = changed(
     flash_attention_kernel,
     "logsumexp_in_powers_of_two",
     "The scores were multiplied by log₂ e, so that maximum and logarithm are those of powers of "
@@ -241,7 +278,7 @@ logsumexp_in_powers_of_two = _wrong(
     {" * 0.6931471805599453": ""},
 )
 
-output_not_normalised = _wrong(
+output_not_normalised = changed(
     flash_attention_kernel,
     "output_not_normalised",
     "The accumulator is the sum of values with weights that are not normalised: divide it by the "
@@ -249,106 +286,89 @@ output_not_normalised = _wrong(
     {"accumulator / row_sum[:, None]": "accumulator"},
 )
 
-
-# --- The backward kernels ------------------------------------------------------------------------
-
-delta_forgotten = _wrong(
-    flash_dq_kernel,
-    "delta_forgotten",
-    "The derivative of softmax is dS = P ∘ (dP − D), where D is the row sum of dO ∘ O: a weight "
-    "that grows takes from the others of its row. Here D is missing.",
-    {"(grad_weights - delta[:, None])": "grad_weights"},
+maximum_that_begins_too_high = changed(
+    flash_attention_kernel,
+    "maximum_that_begins_too_high",
+    "The running maximum begins at a number like 0. Where all scores are far below it, the "
+    "exponential of each less 0 is 0, and the output is 0/0. Begin at −∞.",
+    {'row_max = tl.full((BLOCK_Q,), -float("inf")': "row_max = tl.full((BLOCK_Q,), 0.0"},
 )
 
-scale_missing_in_dq = _wrong(
-    flash_dq_kernel,
-    "scale_missing_in_dq",
-    "S = scale · QKᵀ, so dQ = scale · dS K. The factor is missing at the end.",
-    {"grad_q = grad_q * scale": "grad_q = grad_q"},
+maximum_of_the_tile_alone = changed(
+    flash_attention_kernel,
+    "maximum_of_the_tile_alone",
+    "The maximum of the tile takes the place of the running maximum. Where it is lower than an "
+    "earlier one, exp(old − new) overflows. Take the larger of the two, tl.maximum.",
+    {"tl.maximum(row_max, tl.max(scores, axis=1))": "tl.max(scores, axis=1)"},
 )
 
-weights_not_normalised_in_dq = _wrong(
-    flash_dq_kernel,
-    "weights_not_normalised_in_dq",
-    "The weights are exp(S − lse): the stored logsumexp holds the maximum and the sum of the whole "
-    "row. A tile's own maximum and sum know nothing of the other tiles.",
+nothing_rescaled = changed(
+    flash_attention_kernel,
+    "nothing_rescaled",
+    "Neither the row sum nor the accumulator is rescaled when a tile brings a larger maximum: "
+    "each tile is relative to another one. Multiply both by exp(old − new).",
+    {"rescale = tl.exp2(row_max - new_max)": "rescale = tl.full((BLOCK_Q,), 1.0, tl.float32)"},
+)
+
+causal_forgotten = changed(
+    flash_attention_kernel,
+    "causal_forgotten",
+    "CAUSAL is not used: every query sees every key.",
     {
-        "tl.exp(scores - lse[:, None])": "tl.exp(scores - tl.max(scores, axis=1)[:, None]) / "
-        "tl.sum(tl.exp(scores - tl.max(scores, axis=1)[:, None]), axis=1)[:, None]"
+        "if CAUSAL:\n        whole": "if False:\n        whole",
+        "seen = seen & (keys[None, :] <= queries[:, None])": "seen = seen",
     },
 )
 
-keys_past_the_end_keep_weight_in_dq = _wrong(
-    flash_dq_kernel,
-    "keys_past_the_end_keep_weight_in_dq",
-    "A key past the end scores 0, and its weight is exp(0 − lse). Where all true scores are far "
-    "below 0 that overflows, and infinity times 0 is NaN: set the weights of what is not seen to "
-    "0, after the exponential.",
-    {"seen = keys[None, :] < n_k": "seen = keys[None, :] >= 0"},
-)
-
-gradients_of_scores_not_cast = _wrong(
-    flash_dq_kernel,
-    "gradients_of_scores_not_cast",
-    "The gradients of the scores are float32, the keys may be float16 or bfloat16, and tl.dot "
-    "multiplies two tiles of one type: cast them, grad_scores.to(k.dtype).",
-    {"grad_scores.to(k.dtype)": "grad_scores"},
-)
-
-hidden_keys_keep_weight_in_dq = _wrong(
-    flash_dq_kernel,
-    "hidden_keys_keep_weight_in_dq",
-    "In a causal program later keys weigh nothing, in the gradients too: mask the weights by "
-    "position.",
-    {"(keys[None, :] <= queries[:, None])": "(keys[None, :] >= 0)"},
-)
-
-dq_of_every_tile = _wrong(
-    flash_dq_kernel,
-    "dq_of_every_tile",
-    "The numbers are right, but tiles of keys after the last query are multiplied, though they "
-    "weigh nothing: end the loop before them.",
-    {"min(n_k, first_query + BLOCK_Q) if CAUSAL else n_k": "n_k"},
-)
-
-delta_forgotten_in_dk = _wrong(
-    flash_dk_dv_kernel,
-    "delta_forgotten_in_dk",
-    "The derivative of softmax is dS = P ∘ (dP − D), where D is the row sum of dO ∘ O: a weight "
-    "that grows takes from the others of its row. Here D is missing.",
-    {"(grad_weights - delta[:, None])": "grad_weights"},
-)
-
-scale_missing_in_dk = _wrong(
-    flash_dk_dv_kernel,
-    "scale_missing_in_dk",
-    "S = scale · QKᵀ, so dK = scale · dSᵀ Q. The factor is missing at the end.",
-    {"grad_k = grad_k * scale": "grad_k = grad_k"},
-)
-
-weights_not_transposed = _wrong(
-    flash_dk_dv_kernel,
-    "weights_not_transposed",
-    "Row j of dV collects from all queries what key j gave them: dV = Pᵀ dO. Without the "
-    "transpose, the gradients of queries and keys change places.",
+causal_shows_the_next_key = changed(
+    flash_attention_kernel,
+    "causal_shows_the_next_key",
+    "A query sees the key after it. Query i sees keys 0 to i: keys[None, :] <= queries[:, None].",
     {
-        "tl.trans(weights.to(grad_out.dtype))": "weights.to(grad_out.dtype)",
-        "tl.trans(grad_scores.to(q.dtype))": "grad_scores.to(q.dtype)",
+        "(keys[None, :] <= queries[:, None])": "(keys[None, :] <= queries[:, None] + 1)",
+        "end = min(n_k, first_query + BLOCK_Q)": "end = min(n_k, first_query + BLOCK_Q + 1)",
     },
 )
 
-hidden_keys_keep_weight_in_dk = _wrong(
-    flash_dk_dv_kernel,
-    "hidden_keys_keep_weight_in_dk",
-    "In a causal program later keys weigh nothing, in the gradients too: mask the weights by "
-    "position.",
-    {"(keys[None, :] <= queries[:, None])": "(keys[None, :] >= 0)"},
+last_keys_left_out = changed(
+    flash_attention_kernel,
+    "last_keys_left_out",
+    "The last keys are left out where n_k is no multiple of BLOCK_K. The last tile of keys has "
+    "fewer of them: go on to n_k, and mask what lies beyond.",
+    {"n_k // BLOCK_K * BLOCK_K, n_k": "n_k // BLOCK_K * BLOCK_K, n_k // BLOCK_K * BLOCK_K"},
 )
 
-dk_of_every_tile = _wrong(
-    flash_dk_dv_kernel,
-    "dk_of_every_tile",
-    "The numbers are right, but tiles of queries before the first key are multiplied, though none "
-    "of them sees it: begin the loop after them.",
-    {"first_key // BLOCK_Q * BLOCK_Q if CAUSAL else 0": "0"},
+running_sum_of_the_last_tile = changed(
+    flash_attention_kernel,
+    "running_sum_of_the_last_tile",
+    "The row sum holds the last tile's weights alone. It goes over all tiles: what it held, "
+    "rescaled, plus the sum of the tile.",
+    {"row_sum * rescale + tl.sum(weights, axis=1)": "tl.sum(weights, axis=1)"},
+)
+
+divided_in_the_loop = changed(
+    flash_attention_kernel,
+    "divided_in_the_loop",
+    "The accumulator is divided by the row sum in the loop, after each tile, so what came earlier "
+    "is divided again and again. Divide once, after the last tile.",
+    {
+        "row_max = new_max": "accumulator = accumulator / row_sum[:, None]\n"
+        "            row_max = new_max",
+        "accumulator / row_sum[:, None]\n    lse": "accumulator\n    lse",
+    },
+)
+
+logsumexp_without_the_logarithm = changed(
+    flash_attention_kernel,
+    "logsumexp_without_the_logarithm",
+    "The row sum is added in place of its logarithm: logsumexp = maximum + log(row sum).",
+    {"tl.log2(row_sum)": "row_sum"},
+)
+
+masked_loads_without_other = changed(
+    flash_attention_kernel,
+    "masked_loads_without_other",
+    "tl.load has a mask and no `other`: what it gives past the last key is not defined, and may "
+    "be NaN, which 0 does not hide. Say what it is: other=0.0.",
+    {"mask=keys[:, None] < n_k, other=0.0": "mask=keys[:, None] < n_k"},
 )
