@@ -27,7 +27,7 @@ from autograder.exercise import (
 )
 from autograder.exercises import exercises_of
 from autograder.lines import Answers, Truths
-from autograder.mistakes import KnownMistake
+from autograder.mistakes import KnownMistake, close
 from autograder.probes import run_probe
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -86,6 +86,16 @@ def _digest(tensor: Tensor) -> str:
     return hashlib.sha256(save({"": tensor.contiguous()})).hexdigest()[:16]
 
 
+def _stored(tensor: Tensor, truth: Tensor | None, short: bool) -> Tensor:
+    """What stands for an answer: where it is right, the truth, which is then stored once.
+
+    short: whether the truth, which is float64, may lose digits.
+    """
+    if truth is not None and tensor is not truth and close(tensor, truth):
+        return truth.to(tensor.dtype)
+    return tensor.float() if tensor is truth and short and tensor.is_floating_point() else tensor
+
+
 def record(topic: str) -> bytes:
     """The answers of all exercises of a topic on the public cases, as one safetensors file.
 
@@ -103,7 +113,8 @@ def record(topic: str) -> bytes:
         mistakes_by_exercise[exercise.name] = [
             {"name": m.name, "explanation": m.explanation} for m in mistakes
         ]
-        everyone: dict[str, Answers] = {"reference": {**reference_answers(exercise, cases)}}
+        right = reference_answers(exercise, cases)
+        everyone: dict[str, Answers] = {"reference": {**right}}
         everyone |= {m.name: m.answers for m in mistakes}
         for who, answers in everyone.items():
             for case, answer in answers.items():
@@ -111,10 +122,10 @@ def record(topic: str) -> bytes:
                 if isinstance(answer, Raised):
                     exceptions[key] = {"kind": answer.kind, "message": answer.message}
                     continue
+                compared = exercise.part(cases[case].part).compared
                 for name, tensor in answer.items():
-                    # The truth is float64 throughout; a mistake has the dtype of its case.
-                    short = who == "reference" and _is_short(cases[case])
-                    stored = tensor.float() if short and tensor.is_floating_point() else tensor
+                    truth = right.get(case, {}).get(name) if name in compared else None
+                    stored = _stored(tensor, truth, _is_short(cases[case]))
                     digest = _digest(stored)
                     digests[key + _SEPARATOR + name] = digest
                     tensors[digest] = stored.contiguous().clone()

@@ -123,8 +123,8 @@ def _cost_the_same(answers: Answers, others: Answers) -> bool:
     return True
 
 
-def _close(a: object, b: torch.Tensor) -> bool:
-    # a comes from the student: it may be anything.
+def close(a: object, b: torch.Tensor) -> bool:
+    """Whether two tensors are equal within the tolerance; a may come from a student."""
     if not isinstance(a, torch.Tensor) or a.shape != b.shape or a.dtype not in TOLERANCES:
         return False
     finite = a.isfinite() & b.isfinite()
@@ -154,7 +154,7 @@ def _agree(
         ):
             return False  # one of them overwrites its inputs, which can make gradients wrong
         compared = _compared(exercise.part(cases[name].part), name, theirs)
-        if not all(key in mine and _close(mine[key], tensor) for key, tensor in compared.items()):
+        if not all(key in mine and close(mine[key], tensor) for key, tensor in compared.items()):
             return False
     return True
 

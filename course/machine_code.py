@@ -102,7 +102,7 @@ def _run(task: str, folder: str) -> tuple[int, str, str]:
 
 
 def _compile(task: dict[str, Any], folder: str) -> list[MachineCode]:
-    import importlib.util
+    import runpy
 
     import triton
     from triton.backends.compiler import GPUTarget
@@ -110,10 +110,7 @@ def _compile(task: dict[str, Any], folder: str) -> list[MachineCode]:
 
     path = Path(folder, "kernel.py")
     path.write_text("import triton\nimport triton.language as tl\n\n\n" + task["source"])
-    spec = importlib.util.spec_from_file_location("kernel", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    kernel = getattr(module, task["name"])
+    kernel = runpy.run_path(str(path))[task["name"]]
 
     found = []
     for name, (backend, architecture, warp, allowed) in TARGETS.items():
@@ -153,15 +150,20 @@ def _of_nvidia(asm: dict[str, Any], folder: str) -> tuple[int, int, int]:
         [program, "--dump-resource-usage", path], capture_output=True, text=True, check=True
     ).stdout
     # What is spilled lies on the thread's stack.
-    registers, stack = (int(re.search(rf"{key}:(\d+)", usage)[1]) for key in ("REG", "STACK"))
+    registers, stack = (_number(rf"{key}:(\d+)", usage) for key in ("REG", "STACK"))
     return registers, stack, len(re.findall(r"\bw?g?mma(?:\.sync|\.mma_async)", asm["ptx"]))
+
+
+def _number(pattern: str, text: str) -> int:
+    found = re.search(pattern, text)
+    assert found, f"the compiler does not say {pattern}"
+    return int(found[1])
 
 
 def _of_amd(asm: dict[str, Any], folder: str) -> tuple[int, int, int]:
     # Scalar registers are spilled into vector registers, and those into memory.
     registers, spilled = (
-        int(re.search(rf"\.{key}:\s*(\d+)", asm["amdgcn"])[1])
-        for key in ("vgpr_count", "vgpr_spill_count")
+        _number(rf"\.{key}:\s*(\d+)", asm["amdgcn"]) for key in ("vgpr_count", "vgpr_spill_count")
     )
     return registers, spilled, len(re.findall(r"\bv_mfma", asm["amdgcn"]))
 

@@ -1,6 +1,7 @@
 """The exercises of 02_linear_attention: a feature map, and attention with it that sees all keys."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -112,7 +113,7 @@ ELU = Exercise(
 
 
 def _linear_cases(generator: Generator) -> dict[str, Inputs]:
-    def case(n_q: int, n_k: int, d: int, e: int, **more: object) -> Inputs:
+    def case(n_q: int, n_k: int, d: int, e: int, **more: Any) -> Inputs:
         return attention_case(generator, n_q, n_k, d, e, **{"feature_map": "softplus", **more})
 
     constant = case(6, 9, 4, 3)

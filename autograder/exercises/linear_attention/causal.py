@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -29,8 +31,8 @@ def _sum_of_earlier_weights(inputs: Inputs) -> Tensor:
 # --- causal_linear_attention ---------------------------------------------------------------------
 
 
-def _causal_case(generator: Generator, n: int, chunk_size: int, **more: object) -> Inputs:
-    given = {"feature_map": "softplus", "chunk_size": chunk_size, **more}
+def _causal_case(generator: Generator, n: int, chunk_size: int, **more: Any) -> Inputs:
+    given: dict[str, Any] = {"feature_map": "softplus", "chunk_size": chunk_size, **more}
     return attention_case(generator, n, n, 4, 3, **given)
 
 
@@ -113,9 +115,7 @@ CHUNKS_COMPARED = (16, 256)
 def _chunk_probe(function: Callable, tokens: int) -> Answer:
     given = sequence(Generator().manual_seed(tokens), tokens).values()
     phi = FEATURE_MAPS["softplus"]
-    work = [
-        count_cost(lambda c=c: as_tensor(function(*given, phi, c))).work for c in CHUNKS_COMPARED
-    ]
+    work = [count_cost(partial(function, *given, phi, chunk)).work for chunk in CHUNKS_COMPARED]
     return {"work": torch.tensor(work)}
 
 
@@ -240,7 +240,7 @@ CAUSAL = Exercise(
 # --- recurrent_step ------------------------------------------------------------------------------
 
 
-def _recurrent_case(generator: Generator, n: int, d: int, e: int, **more: object) -> Inputs:
+def _recurrent_case(generator: Generator, n: int, d: int, e: int, **more: Any) -> Inputs:
     return attention_case(generator, n, n, d, e, **{"feature_map": "softplus", **more})
 
 

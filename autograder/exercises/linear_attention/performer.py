@@ -1,6 +1,7 @@
 """The exercise of 02_linear_attention that puts features and linear attention together."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +28,7 @@ def _positive_features(x: Tensor, projection: Tensor) -> Tensor:
 
 
 def _performer_cases(generator: Generator) -> dict[str, Inputs]:
-    def case(n_q: int, n_k: int, d: int, **more: object) -> Inputs:
+    def case(n_q: int, n_k: int, d: int, **more: Any) -> Inputs:
         lead = more.pop("lead", (2, 2))
         attention = attention_case(generator, n_q, n_k, d, 3, lead=lead)
         return attention | {"projection": normal(generator, 6, d), "causal": False, **more}
@@ -162,7 +163,7 @@ PERFORMER_GRADIENTS = (
     "causal",
 )
 NO_EPSILON = "weights however small count: nothing is added to them or to their sum"
-SLOW = {
+SLOW: dict[str, Callable] = {
     "positive_random_features": _positive_features,
     "linear_attention": _slow,
     "causal_linear_attention": _slow_causal,
