@@ -21,6 +21,7 @@ From a function to a report:
     judge.py          decides what was earned
     lines.py          each property's line of the report
     mistakes.py       which known mistake an answer is
+    general_mistakes.py      those that are the same in all exercises
     report.py         what the student reads
 
 From a source to a notebook, and to a reader's own:
