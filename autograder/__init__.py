@@ -33,6 +33,7 @@ From a source to a notebook, and to a reader's own:
     carry_over.py     a reader's answers in a new version of a notebook
     rescue.py         finds work that was done in course/release
     kept.py           writes files so that nothing is lost
+    checked.py        what a check in the terminal found, for progress.py
     progress.py       how far a reader has come, and the map of the course
 
 Commands:
