@@ -7,7 +7,7 @@ from torch import Generator, Tensor
 
 from autograder.cases import GRADIENTS, LONG_TOKENS, attention_case, in_float64, normal, sequence
 from autograder.cost import NO_MATRIX, cost
-from autograder.exercise import Answer, Exercise, Inputs, Part, Property
+from autograder.exercise import Answer, Exercise, Inputs, Part, Property, difference
 from autograder.probes import as_tensor, with_gradients
 from autograder.properties import matches
 
@@ -32,6 +32,10 @@ def _spectrum_cases(generator: Generator) -> dict[str, Inputs]:
         "no batch": {"attention": _attention(generator, 6, 6)},
         "one token": {"attention": torch.ones(2, 1, 1)},
         "float64": in_float64({"attention": _attention(generator, 2, 5, 5)}),
+        # Small values, and far from being rounding.
+        "nearly uniform": in_float64(
+            {"attention": normal(generator, 2, 6, 6, scale=1e-5).double().softmax(dim=-1)}
+        ),
         "three kinds of tokens": {"attention": _attention(generator, 2, 3, 9)[:, kinds]},
     }
 
@@ -42,6 +46,8 @@ def _spectrum_probe(function: Callable, attention: Tensor) -> Answer:
 
 def _not_sorted(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
     values = answer["output"]
+    if values.shape != expected["output"].shape:
+        return difference("output", values, expected["output"])
     if (values.diff(dim=-1) <= 1e-5 * values.abs().max()).all():
         return None
     return "a value is larger than the one before it: the largest comes first"
@@ -62,7 +68,7 @@ SPECTRUM = Exercise(
                     "output",
                     title="equals the singular values",
                     points=2,
-                    cases=(*SPECTRUM_NUMBERS, "one token", "float64"),
+                    cases=(*SPECTRUM_NUMBERS, "one token", "float64", "nearly uniform"),
                 ),
                 matches(
                     "output",
@@ -94,9 +100,10 @@ def _rank_cases(generator: Generator) -> dict[str, Inputs]:
         "no batch": case(12, 12, energy=0.9),
         "flat and sharp": {"attention": torch.stack([flat, sharp]), "energy": 0.8},
         "one token": {"attention": torch.ones(2, 1, 1), "energy": 0.5},
-        # Each token answers itself most: the last value is not small, and all are needed.
+        # Each token answers itself most: the last value is not small, and all are needed. With so
+        # many, some sum of shares is rounded to less than 1.
         "everything": {
-            "attention": (3 * torch.eye(4) + normal(generator, 2, 4, 4, scale=0.3)).softmax(-1),
+            "attention": (3 * torch.eye(6) + normal(generator, 100, 6, 6, scale=0.3)).softmax(-1),
             "energy": 1.0,
         },
         "two batch axes": {"attention": _attention(generator, 2, 1, 5, 5), "energy": 0.9},
