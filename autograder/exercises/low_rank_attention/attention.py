@@ -14,27 +14,29 @@ from autograder.properties import matches
 PROJECTED = 16
 
 
-def _attention(generator: Generator, *shape: int, scale: float = 2.0) -> Tensor:
-    """Softmax attention matrices of random scores; the larger the scale, the sharper."""
-    return normal(generator, *shape, scale=scale).softmax(dim=-1)
+def _attention(generator: Generator, *shape: int, own: float = 0.0) -> Tensor:
+    """Softmax attention matrices of random scores; the larger `own`, the more they are diagonal."""
+    scores = normal(generator, *shape, scale=1.0 if own else 2.0)
+    return (scores + own * torch.eye(*shape[-2:])).softmax(dim=-1)
 
 
 # --- attention_spectrum --------------------------------------------------------------------------
 
 
 def _spectrum_cases(generator: Generator) -> dict[str, Inputs]:
+    # Values near 0 are in a case of their own: where matrices are nearly diagonal, none is.
     # Tokens of three kinds: those of a kind have equal rows, so only three values are not 0.
     kinds = torch.randperm(9, generator=generator) % 3
     return {
-        "attention": {"attention": _attention(generator, 2, 3, 7, 7)},
-        "more keys than queries": {"attention": _attention(generator, 2, 5, 8)},
-        "more queries than keys": {"attention": _attention(generator, 2, 8, 5)},
-        "no batch": {"attention": _attention(generator, 6, 6)},
+        "attention": {"attention": _attention(generator, 2, 3, 7, 7, own=4.0)},
+        "more keys than queries": {"attention": _attention(generator, 2, 5, 8, own=4.0)},
+        "more queries than keys": {"attention": _attention(generator, 2, 8, 5, own=4.0)},
+        "no batch": {"attention": _attention(generator, 6, 6, own=4.0)},
         "one token": {"attention": torch.ones(2, 1, 1)},
-        "float64": in_float64({"attention": _attention(generator, 2, 5, 5)}),
+        "float64": in_float64({"attention": _attention(generator, 2, 5, 5, own=4.0)}),
         # Small values, and far from being rounding.
         "nearly uniform": in_float64(
-            {"attention": normal(generator, 2, 6, 6, scale=1e-5).double().softmax(dim=-1)}
+            {"attention": normal(generator, 2, 6, 6, scale=1e-3).double().softmax(dim=-1)}
         ),
         "three kinds of tokens": {"attention": _attention(generator, 2, 3, 9)[:, kinds]},
     }
@@ -95,8 +97,8 @@ def _rank_cases(generator: Generator) -> dict[str, Inputs]:
     return {
         "attention": case(2, 3, 9, 9, energy=0.9),
         "nearly everything": case(2, 3, 9, 9, energy=0.99),
-        "more keys than queries": case(2, 6, 11, energy=0.8),
-        "more queries than keys": case(2, 11, 6, energy=0.95),
+        "more keys than queries": case(100, 6, 11, energy=0.8),
+        "more queries than keys": case(100, 11, 6, energy=0.95),
         "no batch": case(12, 12, energy=0.9),
         "flat and sharp": {"attention": torch.stack([flat, sharp]), "energy": 0.8},
         "one token": {"attention": torch.ones(2, 1, 1), "energy": 0.5},

@@ -88,32 +88,43 @@ def _of_draws(complain: Callable[[Tensor, int], str | None]) -> Complaint:
 # of 3 + 12/k.
 
 
+def _errors_away(samples: Tensor, right: Tensor | float, variance: Tensor | float) -> Tensor:
+    """How many standard errors the mean of the samples is away from what is right.
+
+    samples: (draws, ...). The variance is that of normal entries; where the samples scatter more,
+    which is another property's business, it is theirs.
+    """
+    error = (samples.var(dim=0).clamp(min=variance) / len(samples)).sqrt()
+    return (samples.mean(dim=0) - right).abs() / error
+
+
 def _wrong_lengths(drawn: Tensor, k: int) -> str | None:
-    products = (drawn @ drawn.mT).mean(dim=0)  # (n, n): ‖Eᵀx‖² is xᵀEEᵀx
-    identity = torch.eye(len(products))
-    away = (products - identity).abs()
-    errors = (1 + identity).div(k * len(drawn)).sqrt()
-    if (away <= STANDARD_ERRORS * errors).all():
-        return None
-    ratio = products.diagonal().mean().item()
-    if (products.diagonal() - ratio).abs().max() < away.max():
+    products = drawn @ drawn.mT  # (draws, n, n): ‖Eᵀx‖² is xᵀEEᵀx
+    n = products.shape[-1]
+    lengths = products.diagonal(dim1=-2, dim2=-1).mean(dim=-1)
+    if not _errors_away(lengths, 1.0, 2 / (n * k)) <= STANDARD_ERRORS:
         return (
-            f"over {len(drawn)} draws, ‖Eᵀx‖² of a coordinate axis x is {ratio:.3g} ‖x‖² on "
-            "average, not ‖x‖²"
+            f"over {len(drawn)} draws, ‖Eᵀx‖² of a coordinate axis x is "
+            f"{lengths.mean().item():.3g} ‖x‖² on average, not ‖x‖²"
         )
-    row, other = divmod(int(away.argmax()), len(products))
+    identity = torch.eye(n, dtype=drawn.dtype)
+    away = _errors_away(products, identity, (1 + identity) / k)
+    if (away <= STANDARD_ERRORS).all():
+        return None
+    row, other = divmod(int(away.argmax()), n)
     return (
         f"over {len(drawn)} draws, the product of rows {row} and {other} of E is "
-        f"{products[row, other]:.2f} on average, not 0: some directions are stretched"
+        f"{products[:, row, other].mean():.2f} on average, not {int(row == other)}: some "
+        "directions are stretched"
     )
 
 
 def _too_wide(drawn: Tensor, k: int) -> str | None:
     squares = drawn.square().sum(dim=-1)  # (draws, n)
     # Relative to the mean: how long the results are is another property's business.
-    variance = (squares.var(dim=0) / squares.mean(dim=0).square()).mean().item()
-    error = math.sqrt((2 + 12 / k) / squares.numel())
-    if variance <= 2 / k * (1 + STANDARD_ERRORS * error):
+    scatter = (squares / squares.mean(dim=0) - 1).square().mean(dim=-1)
+    variance, error = scatter.mean().item(), scatter.std().item() / math.sqrt(len(scatter))
+    if variance - STANDARD_ERRORS * error <= 2 / k:
         return None
     return (
         f"over {len(squares)} draws, ‖Eᵀx‖²/‖x‖² has variance {variance:.2f}, for {k} independent "
@@ -177,7 +188,6 @@ JOHNSON_LINDENSTRAUSS = Exercise(
                 ),
             ),
             signs={"generator ignored": _differs_again, "rows and columns exchanged": _turned},
-            tells_mistakes=False,
         ),
         Part(
             "many draws",
@@ -202,7 +212,9 @@ JOHNSON_LINDENSTRAUSS = Exercise(
                 "divided by root n and root k": _of_variance(lambda n, k: 1 / (n * k)),
                 "uniform between minus 1 and 1": _of_variance(lambda n, k: 1 / (3 * k)),
                 "uniform around 0 with width 1": _of_variance(lambda n, k: 1 / (12 * k)),
-                "no negative entry": _of_entries(lambda x: bool((x >= 0).all())),
+                "no negative entry": _of_entries(
+                    lambda x: bool((x >= 0).all() and (x > 0).double().mean() > 0.4)
+                ),
                 "orthonormal columns": _of_columns(lambda x: _equal_to(x, torch.eye(x.shape[-1]))),
                 "columns of length 1": _of_columns(
                     lambda x: (
@@ -223,14 +235,26 @@ JOHNSON_LINDENSTRAUSS = Exercise(
 # --- distortion ----------------------------------------------------------------------------------
 
 
+def _worst_apart(points: Tensor, projection: Tensor) -> Tensor:
+    """The points in an order in which the worst pair are no neighbours, nor is one the first."""
+    x = points[:, None] - points
+    ratio = (x @ projection).square().sum(dim=-1) / x.square().sum(dim=-1)
+    worst = (ratio - 1).abs().nan_to_num(0.0).argmax().item()
+    i, j = divmod(worst, len(points))
+    rest = [row for row in range(len(points)) if row not in (i, j)]
+    return points[[rest[0], i, rest[1], j, *rest[2:]]]
+
+
 def _distortion_cases(generator: Generator) -> dict[str, Inputs]:
     def case(p: int, n: int, k: int, scale: float = 1.0) -> Inputs:
-        return {
-            "points": normal(generator, p, n),
-            "projection": normal(generator, n, k, scale=scale * k**-0.5),
-        }
+        points = normal(generator, p, n)
+        projection = normal(generator, n, k, scale=scale * k**-0.5)
+        if p > 3:
+            points = _worst_apart(points, projection)
+        return {"points": points, "projection": projection}
 
-    far = case(12, 10, 4)
+    # The worst pair moves apart.
+    far = case(12, 10, 4, scale=2.0)
     far["points"] += 1e4 * F.normalize(normal(generator, 10), dim=0)
     return {
         "some points": case(12, 10, 4),

@@ -120,7 +120,7 @@ def scaled_by_the_number_of_keys(q, k, v, mask=None, causal=False):
     "amax(dim=-1, keepdim=True).",
 )
 def one_maximum_for_all_queries(q, k, v, mask=None, causal=False):
-    logits = scores(q, k).masked_fill(~visible(q, k, mask, causal), -1e30)
+    logits = scores(q, k)
     weights = (logits - logits.max()).exp() * visible(q, k, mask, causal)
     total = weights.sum(dim=-1, keepdim=True)
     return weights / total.where(total > 0, 1.0) @ v
@@ -140,4 +140,15 @@ def sigmoid_for_softmax(q, k, v, mask=None, causal=False):
     "k.T turns all dimensions round, the batch and the heads too. k.mT swaps the last two.",
 )
 def all_dimensions_of_k_turned(q, k, v, mask=None, causal=False):
-    return (q @ k.permute(*range(k.dim())[::-1]) * q.shape[-1] ** -0.5).softmax(dim=-1) @ v
+    logits = q @ k.permute(*range(k.dim())[::-1]) * q.shape[-1] ** -0.5
+    sees = visible(q, k, mask, causal)
+    return logits.masked_fill(~sees, -1e30).softmax(dim=-1).masked_fill(~sees, 0.0) @ v
+
+
+@mistake(
+    right.softmax_attention,
+    "The scores are divided by the fourth root of d. Dividing queries and keys by it, both, is √d; "
+    "here it is one of them.",
+)
+def scaled_by_the_fourth_root(q, k, v, mask=None, causal=False):
+    return right.softmax_attention(q * q.shape[-1] ** 0.25, k, v, mask, causal)

@@ -226,3 +226,13 @@ def input_added(x, w_q, w_k, w_v, w_o, num_heads, causal=False):
 )
 def heads_averaged(x, w_q, w_k, w_v, w_o, num_heads, causal=False):
     return right.multi_head_attention(x, w_q, w_k, w_v, w_o, num_heads, causal) / num_heads
+
+
+@mistake(
+    right.multi_head_attention,
+    "The values are not projected: x is split into heads as it is. Multiply by w_vᵀ first.",
+)
+def values_not_projected(x, w_q, w_k, w_v, w_o, num_heads, causal=False):
+    q, k = (_split(x @ w.mT, num_heads) for w in (w_q, w_k))
+    heads = right.softmax_attention(q, k, _split(x, num_heads), causal=causal)
+    return _merge(heads) @ w_o.mT

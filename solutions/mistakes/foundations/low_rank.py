@@ -159,16 +159,6 @@ def batch_dimensions_sliced(matrix, rank):
 
 @mistake(
     right.low_rank_approximation,
-    "It is a QR decomposition, cut off. Its first columns span the first columns of the matrix, "
-    "which need not be the important directions: use the singular value decomposition.",
-)
-def qr_cut_off(matrix, rank):
-    q, r = torch.linalg.qr(matrix)
-    return q[..., :rank] @ r[..., :rank, :]
-
-
-@mistake(
-    right.low_rank_approximation,
     "The first rows are kept, and the others set to 0. The closest matrix of this rank keeps the "
     "directions in which the matrix is large, which are seldom rows.",
 )
@@ -179,8 +169,9 @@ def first_rows_kept(matrix, rank):
 
 @mistake(
     right.low_rank_approximation,
-    "The first columns of the matrix are kept exactly, and the others approximated by them. The "
-    "closest matrix of this rank keeps the directions in which the matrix is large.",
+    "The first columns of the matrix are kept exactly, and the others approximated by them, as by "
+    "a QR decomposition that is cut off. The closest matrix of this rank keeps the directions in "
+    "which the matrix is large: use the singular value decomposition.",
 )
 def spanned_by_the_first_columns(matrix, rank):
     u, _, _ = _factors(matrix[..., :rank])

@@ -178,3 +178,29 @@ def causal_over_the_mixtures(q, k, v, e, f):
 def largest_score_not_subtracted(q, k, v, e, f):
     weights = (q @ (e.mT @ k).mT * q.shape[-1] ** -0.5).exp()
     return weights / weights.sum(dim=-1, keepdim=True) @ (f.mT @ v)
+
+
+@mistake(
+    right.linformer_attention,
+    "The mixtures are turned: KᵀE is (d × k), and the softmax attention asks for (k × d). Use EᵀK.",
+)
+def features_of_keys_turned(q, k, v, e, f):
+    return F.scaled_dot_product_attention(q, k.mT @ e, v.mT @ f)
+
+
+@mistake(
+    right.linformer_attention,
+    "The scores are divided by the root of the width of the values. A score is a sum over the d "
+    "features of a query: divide by √d.",
+)
+def scaled_by_the_width_of_the_values(q, k, v, e, f):
+    scale = v.shape[-1] ** -0.5
+    return F.scaled_dot_product_attention(q, e.mT @ k, f.mT @ v, scale=scale)
+
+
+@mistake(
+    right.linformer_attention,
+    "A softmax is taken of the mixtures of keys. It belongs to the scores.",
+)
+def softmax_of_the_mixtures(q, k, v, e, f):
+    return F.scaled_dot_product_attention(q, (e.mT @ k).softmax(dim=-1), f.mT @ v)

@@ -265,3 +265,54 @@ def attention_to_landmarks_alone(q, k, v, num_landmarks, num_iterations):
 )
 def no_landmarks(q, k, v, num_landmarks, num_iterations):
     return _weights(q, k) @ v
+
+
+@mistake(
+    right.nystrom_attention,
+    "The scores of the first factor are not divided by √d, the others are. All three are parts of "
+    "the same matrix.",
+)
+def first_factor_not_scaled(q, k, v, num_landmarks, num_iterations):
+    q_landmarks, k_landmarks = _landmarks(q, k, num_landmarks)
+    inverse = right.iterative_pinv(_weights(q_landmarks, k_landmarks), num_iterations)
+    first = _weights(q * q.shape[-1] ** 0.5, k_landmarks)
+    return first @ (inverse @ (_weights(q_landmarks, k) @ v))
+
+
+@mistake(
+    right.nystrom_attention,
+    "The scores of the last factor are not divided by √d, the others are. All three are parts of "
+    "the same matrix.",
+)
+def last_factor_not_scaled(q, k, v, num_landmarks, num_iterations):
+    q_landmarks, k_landmarks = _landmarks(q, k, num_landmarks)
+    inverse = right.iterative_pinv(_weights(q_landmarks, k_landmarks), num_iterations)
+    last = _weights(q_landmarks * q.shape[-1] ** 0.5, k)
+    return _weights(q, k_landmarks) @ (inverse @ (last @ v))
+
+
+@mistake(
+    right.nystrom_attention,
+    "Exponentials are taken, and the rows of the product divided by their sums at the end. Each of "
+    "the three factors is a softmax of its own.",
+)
+def exponentials_for_softmax(q, k, v, num_landmarks, num_iterations):
+    def weights(queries, keys):
+        return (queries @ keys.mT * queries.shape[-1] ** -0.5).exp()
+
+    q_landmarks, k_landmarks = _landmarks(q, k, num_landmarks)
+    inverse = right.iterative_pinv(weights(q_landmarks, k_landmarks), num_iterations)
+    both = torch.cat([v, torch.ones_like(v[..., :1])], dim=-1)
+    out = weights(q, k_landmarks) @ (inverse @ (weights(q_landmarks, k) @ both))
+    return out[..., :-1] / out[..., -1:]
+
+
+@mistake(
+    right.nystrom_attention,
+    "With as many landmarks as tokens it is softmax attention itself. It comes close after many "
+    "iterations; after few, the formula gives something else, which is asked for.",
+)
+def softmax_attention_where_every_token_is_a_landmark(q, k, v, num_landmarks, num_iterations):
+    if num_landmarks == q.shape[-2] == k.shape[-2]:
+        return _weights(q, k) @ v
+    return right.nystrom_attention(q, k, v, num_landmarks, num_iterations)

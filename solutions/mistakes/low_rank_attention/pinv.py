@@ -300,3 +300,52 @@ def start_detached(a, num_iterations):
 def norms_detached(a, num_iterations):
     norms = a.abs().sum(dim=-2).amax(dim=-1) * a.abs().sum(dim=-1).amax(dim=-1)
     return _iterate(a, a.mT / norms.detach()[..., None, None], num_iterations)
+
+
+@mistake(
+    right.iterative_pinv,
+    "Z₀ is divided by the mean column sum and the mean row sum. ‖A‖₁ and ‖A‖_∞ are the largest.",
+)
+def start_scaled_by_mean_sums(a, num_iterations):
+    norms = a.abs().sum(dim=-2).mean(dim=-1) * a.abs().sum(dim=-1).mean(dim=-1)
+    return _iterate(a, a.mT / norms[..., None, None], num_iterations)
+
+
+@mistake(
+    right.iterative_pinv,
+    "Z₀ is divided by the smallest column sum and the smallest row sum. ‖A‖₁ and ‖A‖_∞ are the "
+    "largest.",
+)
+def start_scaled_by_the_smallest_sums(a, num_iterations):
+    norms = a.abs().sum(dim=-2).amin(dim=-1) * a.abs().sum(dim=-1).amin(dim=-1)
+    return _iterate(a, a.mT / norms[..., None, None], num_iterations)
+
+
+@mistake(
+    right.iterative_pinv,
+    "Z₀ is divided by the square of the largest entry. ‖A‖₁ and ‖A‖_∞ are the largest column sum "
+    "and row sum of |A|.",
+)
+def start_scaled_by_the_largest_entry(a, num_iterations):
+    return _iterate(a, a.mT / a.abs().amax(dim=(-2, -1), keepdim=True).square(), num_iterations)
+
+
+@mistake(
+    right.iterative_pinv,
+    "A sign is wrong: the brackets are 13I − AZ(15I − AZ(7I − AZ)), with a minus everywhere.",
+)
+def a_sign_turned(a, num_iterations):
+    z = _start(a)
+    identity = torch.eye(a.shape[-1], dtype=a.dtype)
+    for _ in range(num_iterations):
+        az = a @ z
+        z = z @ (13 * identity - az @ (15 * identity + az @ (7 * identity - az))) / 4
+    return z
+
+
+@mistake(
+    right.iterative_pinv,
+    "The result is transposed: Z₀ is Aᵀ over the two norms, and nothing else is turned.",
+)
+def result_transposed(a, num_iterations):
+    return right.iterative_pinv(a, num_iterations).mT

@@ -26,6 +26,24 @@ def divided_by_k(n, k, generator):
 
 @mistake(
     right.johnson_lindenstrauss_projection,
+    "Every column is divided by its norm. It sums n squares, so the entries have variance 1/n, and "
+    "vectors become shorter, by k/n of the squared length: divide by √k only.",
+)
+def columns_of_length_1(n, k, generator):
+    return F.normalize(torch.randn(n, k, generator=generator), dim=0)
+
+
+@mistake(
+    right.johnson_lindenstrauss_projection,
+    "The columns are orthogonal with length 1, a projection in the sense of geometry: it keeps "
+    "k/n of the squared length on average. Multiply by √(n/k).",
+)
+def orthonormal_columns(n, k, generator):
+    return torch.linalg.qr(torch.randn(n, k, generator=generator)).Q
+
+
+@mistake(
+    right.johnson_lindenstrauss_projection,
     "The entries are divided by √n, as weights of a layer with n inputs are. That keeps the size "
     "of each number, not the length of the vector, which then has k numbers and not n: divide by "
     "√k.",
@@ -41,15 +59,6 @@ def divided_by_root_n(n, k, generator):
 )
 def no_negative_entry(n, k, generator):
     return torch.rand(n, k, generator=generator) / k**0.5
-
-
-@mistake(
-    right.johnson_lindenstrauss_projection,
-    "The columns are orthogonal with length 1, a projection in the sense of geometry: it keeps "
-    "k/n of the squared length on average. Multiply by √(n/k).",
-)
-def orthonormal_columns(n, k, generator):
-    return torch.linalg.qr(torch.randn(n, k, generator=generator)).Q
 
 
 @mistake(
@@ -110,15 +119,6 @@ def uniform_between_minus_1_and_1(n, k, generator):
 )
 def uniform_around_0_with_width_1(n, k, generator):
     return (torch.rand(n, k, generator=generator) - 0.5) / k**0.5
-
-
-@mistake(
-    right.johnson_lindenstrauss_projection,
-    "Every column is divided by its norm. It sums n squares, so the entries have variance 1/n, and "
-    "vectors become shorter, by k/n of the squared length: divide by √k only.",
-)
-def columns_of_length_1(n, k, generator):
-    return F.normalize(torch.randn(n, k, generator=generator), dim=0)
 
 
 @mistake(
@@ -312,3 +312,74 @@ def distances_from_the_mean(points, projection):
 def one_ratio_for_all_pairs(points, projection):
     x = _pairs(points)
     return ((x @ projection).square().sum() / x.square().sum() - 1).abs()
+
+
+@mistake(
+    right.distortion,
+    "This is the median over the pairs. The lemma promises something for every pair: take the "
+    "largest.",
+)
+def median_over_the_pairs(points, projection):
+    return (_ratios(points, projection) - 1).abs().median()
+
+
+@mistake(
+    right.distortion,
+    "This is the root of the mean square over the pairs. The lemma promises something for every "
+    "pair: take the largest.",
+)
+def root_mean_square_over_the_pairs(points, projection):
+    return (_ratios(points, projection) - 1).square().mean().sqrt()
+
+
+@mistake(
+    right.distortion,
+    "A number of Python comes back. Return a tensor without dimensions: leave .item() away.",
+)
+def number_and_no_tensor(points, projection):
+    return right.distortion(points, projection).item()
+
+
+@mistake(
+    right.distortion,
+    "Only pairs with the first point are compared. The lemma is about each two of the points.",
+)
+def pairs_with_the_first_point_only(points, projection):
+    x = points[1:] - points[0]
+    return ((x @ projection).square().sum(dim=-1) / x.square().sum(dim=-1) - 1).abs().max()
+
+
+@mistake(
+    right.distortion,
+    "The distance of the ratio from 1 is taken in the logarithm. What is asked is the absolute "
+    "value of ratio − 1.",
+)
+def logarithm_of_the_ratio(points, projection):
+    return _ratios(points, projection).log().abs().max()
+
+
+@mistake(
+    right.distortion,
+    "Lengths are sums of absolute values. ‖x‖² is the sum of squares.",
+)
+def sums_of_absolute_values(points, projection):
+    x = _pairs(points)
+    return ((x @ projection).abs().sum(dim=-1) / x.abs().sum(dim=-1) - 1).abs().max()
+
+
+@mistake(
+    right.distortion,
+    "This is the largest ratio less the smallest. The distortion is how far a ratio is from 1.",
+)
+def largest_less_the_smallest(points, projection):
+    ratios = _ratios(points, projection)
+    return ratios.max() - ratios.min()
+
+
+@mistake(
+    right.distortion,
+    "The squared lengths are divided by k. The projection has that factor already: its entries "
+    "have variance 1/k.",
+)
+def divided_by_k_again(points, projection):
+    return (_ratios(points, projection) / projection.shape[-1] - 1).abs().max()

@@ -210,3 +210,66 @@ def medians_instead_of_means(x, num_landmarks):
 )
 def features_instead_of_tokens(x, num_landmarks):
     return torch.stack([s.mean(dim=-1) for s in x.tensor_split(num_landmarks, dim=-1)], dim=-1)
+
+
+@mistake(
+    right.segment_means,
+    "The first token of each segment is taken. A landmark is the mean of its whole segment.",
+)
+def first_token_of_each_segment(x, num_landmarks):
+    return _of_segments(x, num_landmarks, lambda s: s[..., 0, :])
+
+
+@mistake(
+    right.segment_means,
+    "The middle token of each segment is taken. A landmark is the mean of its whole segment.",
+)
+def middle_token_of_each_segment(x, num_landmarks):
+    return _of_segments(x, num_landmarks, lambda s: s[..., s.shape[-2] // 2, :])
+
+
+@mistake(
+    right.segment_means,
+    "The last token of each segment is taken. A landmark is the mean of its whole segment.",
+)
+def last_token_of_each_segment(x, num_landmarks):
+    return _of_segments(x, num_landmarks, lambda s: s[..., -1, :])
+
+
+@mistake(
+    right.segment_means,
+    "Every sum is divided by n / num_landmarks, rounded up. The shorter segments hold one token "
+    "less: divide by as many as there are.",
+)
+def all_divided_by_the_longer_length(x, num_landmarks):
+    longest = -(-x.shape[-2] // num_landmarks)
+    return _of_segments(x, num_landmarks, lambda s: s.sum(dim=-2)) / longest
+
+
+@mistake(
+    right.segment_means,
+    "The two new dimensions are the wrong way round: (length, num_landmarks) puts neighbours into "
+    "different landmarks. The landmark comes first, the place in its segment second.",
+)
+def landmarks_and_places_swapped(x, num_landmarks):
+    return x.unflatten(-2, (-1, num_landmarks)).mean(dim=-3)
+
+
+@mistake(
+    right.segment_means,
+    "The mean is taken over the landmarks. It is the place in the segment, the second of the two "
+    "new dimensions, that disappears.",
+)
+def mean_over_the_landmarks(x, num_landmarks):
+    return x.unflatten(-2, (num_landmarks, -1)).mean(dim=-3)
+
+
+@mistake(
+    right.segment_means,
+    "The sequence is filled up with copies of its last token, which then counts several times. "
+    "Every token counts once.",
+)
+def last_token_repeated(x, num_landmarks):
+    missing = -x.shape[-2] % num_landmarks
+    x = torch.cat([x, x[..., -1:, :].expand(*x.shape[:-2], missing, x.shape[-1])], dim=-2)
+    return x.unflatten(-2, (num_landmarks, -1)).mean(dim=-2)

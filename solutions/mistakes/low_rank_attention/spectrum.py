@@ -1,4 +1,4 @@
-"""Wrong versions of the exercises of 03_low_rank_attention on singular values."""
+"""Wrong versions of attention_spectrum, an exercise of 03_low_rank_attention."""
 
 import torch
 
@@ -152,159 +152,61 @@ def roots_of_the_eigenvalues_of_the_larger_product(attention):
     return torch.linalg.eigvalsh(attention.mT @ attention).clamp(min=0).sqrt().flip(-1)
 
 
-def _rank(kept, energy):
-    return (kept < energy * kept[..., -1:]).sum(dim=-1) + 1
+@mistake(
+    right.attention_spectrum,
+    "These are running sums of the singular values. The spectrum is the values themselves.",
+)
+def running_sums(attention):
+    return torch.linalg.svdvals(attention).cumsum(dim=-1)
 
 
 @mistake(
-    right.effective_rank,
-    "The singular values are added up, not their squares. ‖A‖² is the sum of the squares, and what "
-    "an approximation misses is measured in it.",
+    right.attention_spectrum,
+    "These are eigenvalues by a function for symmetric matrices, which reads one half of them and "
+    "takes the other for its mirror. An attention matrix is not symmetric: take singular values.",
 )
-def singular_values_not_squared(attention, energy):
-    return _rank(right.attention_spectrum(attention).cumsum(dim=-1), energy)
+def eigenvalues_as_if_symmetric(attention):
+    return torch.linalg.eigvalsh(attention)
 
 
 @mistake(
-    right.effective_rank,
-    "The sum begins with the smallest values, so it counts how many of them are needed. The best "
-    "approximation keeps the largest ones.",
+    right.attention_spectrum,
+    "These are the real parts of the eigenvalues. An attention matrix is not symmetric: take "
+    "singular values.",
 )
-def summed_from_the_smallest(attention, energy):
-    return _rank(right.attention_spectrum(attention).flip(-1).square().cumsum(dim=-1), energy)
+def real_parts_of_eigenvalues(attention):
+    return torch.linalg.eigvals(attention).real
 
 
 @mistake(
-    right.effective_rank,
-    "One too few: this counts the ranks that keep less than the share. The next one is the first "
-    "that keeps enough.",
+    right.attention_spectrum,
+    "These are the singular vectors U. torch.linalg.svd returns U, the values, and Vᵀ.",
 )
-def one_too_few(attention, energy):
-    return right.effective_rank(attention, energy) - 1
+def singular_vectors(attention):
+    return torch.linalg.svd(attention).U
 
 
 @mistake(
-    right.effective_rank,
-    "Each value is compared with the largest. Many small ones together can hold a large share: "
-    "add the squares up, and compare the sum with the total.",
+    right.attention_spectrum,
+    "The values are on the diagonal of a matrix. Return them as they come, in the last dimension.",
 )
-def values_compared_with_the_largest(attention, energy):
-    values = right.attention_spectrum(attention)
-    return (values >= (1 - energy) * values[..., :1]).sum(dim=-1)
+def values_on_a_diagonal(attention):
+    return torch.diag_embed(torch.linalg.svdvals(attention))
 
 
 @mistake(
-    right.effective_rank,
-    "The total is taken over all matrices of the batch. Each matrix has a total of its own.",
+    right.attention_spectrum,
+    "Zeros are appended where there are more keys than queries, or fewer. There are r = min(n_q, "
+    "n_k) singular values.",
 )
-def total_of_the_whole_batch(attention, energy):
-    kept = right.attention_spectrum(attention).square().cumsum(dim=-1)
-    return (kept < energy * kept[..., -1].mean()).sum(dim=-1) + 1
+def filled_up_with_zeros(attention):
+    missing = max(attention.shape[-2:]) - min(attention.shape[-2:])
+    return torch.nn.functional.pad(torch.linalg.svdvals(attention), (0, missing))
 
 
 @mistake(
-    right.effective_rank,
-    "This is the rank up to rounding: it counts every singular value that is not 0, however small, "
-    "and does not look at `energy`.",
+    right.attention_spectrum,
+    "The largest is left out. It says that rows have much in common; it belongs to the spectrum.",
 )
-def numerical_rank(attention, energy):
-    return torch.linalg.matrix_rank(attention)
-
-
-@mistake(
-    right.effective_rank,
-    "The total is summed apart from the running sums. Rounding makes the two differ, so with an "
-    "energy of 1 even all values can seem too few, and the rank is one more than there are. Take "
-    "the last of the running sums as the total.",
-)
-def total_summed_apart(attention, energy):
-    squares = right.attention_spectrum(attention).square()
-    shares = squares.cumsum(dim=-1) / squares.sum(dim=-1, keepdim=True)
-    return (shares < energy).sum(dim=-1) + 1
-
-
-@mistake(
-    right.effective_rank,
-    "Sums that are equal to the share are counted as too small. `energy` is enough: with an energy "
-    "of 1 the last sum is, and no further rank exists.",
-)
-def equal_is_too_little(attention, energy):
-    kept = right.attention_spectrum(attention).square().cumsum(dim=-1)
-    return (kept <= energy * kept[..., -1:]).sum(dim=-1) + 1
-
-
-@mistake(
-    right.effective_rank,
-    "The sums are compared with `energy` itself. It is a share: multiply it by the total, or "
-    "divide the sums by the total.",
-)
-def compared_with_the_share_itself(attention, energy):
-    return (right.attention_spectrum(attention).square().cumsum(dim=-1) < energy).sum(dim=-1) + 1
-
-
-@mistake(
-    right.effective_rank,
-    "The ranks that keep enough are counted. Count those that keep too little: the next one is the "
-    "smallest that keeps enough.",
-)
-def those_that_keep_enough_counted(attention, energy):
-    kept = right.attention_spectrum(attention).square().cumsum(dim=-1)
-    return (kept >= energy * kept[..., -1:]).sum(dim=-1)
-
-
-@mistake(
-    right.effective_rank,
-    "The values are compared with 1 − energy: the rank that keeps this share is found, the rank "
-    "that leaves it out is asked for.",
-)
-def share_left_out(attention, energy):
-    return right.effective_rank(attention, 1 - energy)
-
-
-@mistake(
-    right.effective_rank,
-    "The fourth powers are summed: the squares are squared again, or the squares are taken of "
-    "eigenvalues of AᵀA, which are squares already.",
-)
-def squared_twice(attention, energy):
-    return _rank(right.attention_spectrum(attention).pow(4).cumsum(dim=-1), energy)
-
-
-@mistake(
-    right.effective_rank,
-    "`energy` is taken for a share of the norm, and squared. It is a share of ‖A‖², the sum of the "
-    "squares.",
-)
-def energy_squared(attention, energy):
-    return right.effective_rank(attention, energy**2)
-
-
-@mistake(
-    right.effective_rank,
-    "One number comes back for the whole batch. Each matrix has a rank: sum over the last "
-    "dimension only.",
-)
-def summed_over_the_batch(attention, energy):
-    kept = right.attention_spectrum(attention).square().cumsum(dim=-1)
-    return (kept < energy * kept[..., -1:]).sum() + 1
-
-
-@mistake(
-    right.effective_rank,
-    "This is the exponential of the entropy of the spectrum, Roy and Vetterli's effective rank. "
-    "Here it is the smallest rank that keeps the share `energy`.",
-)
-def exponential_of_the_entropy(attention, energy):
-    values = right.attention_spectrum(attention)
-    shares = values / values.sum(dim=-1, keepdim=True)
-    return torch.special.entr(shares).sum(dim=-1).exp()
-
-
-@mistake(
-    right.effective_rank,
-    "Values are counted that are at least `energy` times the largest. Add the squares up, and "
-    "compare the sums with the total.",
-)
-def values_near_the_largest(attention, energy):
-    values = right.attention_spectrum(attention)
-    return (values >= energy * values[..., :1]).sum(dim=-1)
+def without_the_largest(attention):
+    return torch.linalg.svdvals(attention)[..., 1:]
