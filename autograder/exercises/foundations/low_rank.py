@@ -159,6 +159,7 @@ def _error_cases(generator: Generator) -> dict[str, Inputs]:
         }
 
     exact, batch = case(5, 4), case(2, 3, 5, 4)
+    exact["matrix"] += 1.0
     # Each matrix of the batch is ten times the one before.
     factors = (10.0 ** torch.arange(3))[:, None, None]
     return {
@@ -171,7 +172,7 @@ def _error_cases(generator: Generator) -> dict[str, Inputs]:
         "far off": case(6, 3) | {"matrix": normal(generator, 6, 3, scale=0.2)},
         "zeros": exact | {"approximation": torch.zeros(5, 4)},
         "batch": {
-            "approximation": batch["matrix"] * factors + batch["approximation"],
+            "approximation": batch["matrix"] * factors + 2 * batch["approximation"],
             "matrix": batch["matrix"] * factors,
         },
         "one batch axis": case(3, 5, 4),

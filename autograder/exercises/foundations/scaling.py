@@ -97,7 +97,7 @@ def _exponent_cases(generator: Generator) -> dict[str, Inputs]:
     return {
         "a power": case([16, 32, 64, 128], noise=0.0),
         "two sizes": case([100, 300], noise=0.0),
-        "seconds": case([256, 512, 1024, 2048], noise=0.0, unit=1e-12),
+        "seconds": case([256, 512, 1024, 2048], noise=0.0, unit=1e-15),
         "with noise": case([64, 128, 256, 512, 1024], noise=0.3),
         "uneven sizes": case([10, 11, 50, 400, 410, 5000], noise=0.3),
         "not in order": case([512, 64, 2048, 128, 1024], noise=0.3),

@@ -26,8 +26,8 @@ def divided_by_k(n, k, generator):
 
 @mistake(
     right.johnson_lindenstrauss_projection,
-    "Every column is divided by its norm. It sums n squares, so the entries have variance 1/n, and "
-    "vectors become shorter, by k/n of the squared length: divide by √k only.",
+    "Every column has length 1. It sums n squares, so the entries have variance 1/n, and of the "
+    "squared length of a vector k/n is left: divide normal numbers by √k only.",
 )
 def columns_of_length_1(n, k, generator):
     return F.normalize(torch.randn(n, k, generator=generator), dim=0)

@@ -194,11 +194,11 @@ WRONG = {
         masks_written_down_for_later: "no masks",
         four_axes_only: "for one number of axes only",
         scale_by_one_more_than_d: "",
-        softmax_always_in_float32: "",
+        softmax_always_in_float32: "fewer digits than it was given",
         softmax_with_a_thousandth_added: "",
         scores_clamped: "",
         zeros_where_any_key_is_hidden: "",
-        weights_without_gradient: "",
+        weights_without_gradient: "gradients cut off on the way",
     },
     "multi_head_attention": {
         w_o_not_transposed: "output weights not transposed",

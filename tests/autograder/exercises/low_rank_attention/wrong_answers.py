@@ -216,7 +216,7 @@ def exact_where_it_can_be(q, k, v, num_landmarks, num_iterations):
 # Exercise -> wrong version -> the mistake that its report names, if it names one.
 WRONG = {
     "attention_spectrum": {
-        small_values_dropped: "fewer digits than it was given",
+        small_values_dropped: "",
         spectrum_of_the_mean_over_the_batch: "",
         spectrum_of_centred_columns: "columns centred",
     },
@@ -230,12 +230,12 @@ WRONG = {
         transposed_on_the_way: "",
         keys_and_values_change_projections: "e and f exchanged",
         projections_normalised: "",
-        always_float32: "",
-        projections_without_gradients: "",
+        always_float32: "fewer digits than it was given",
+        projections_without_gradients: "gradients cut off on the way",
     },
     "johnson_lindenstrauss_projection": {
         columns_drawn_with_variance_1: "variance left at 1",
-        signs_divided_by_root_n: "divided by root n",
+        signs_divided_by_root_n: "columns of length 1",
         coin_flips: "no negative entry",
         variance_of_xavier: "",
         coordinates_picked: "",
@@ -255,7 +255,7 @@ WRONG = {
         first_tokens: "first token of each segment",
         segments_of_the_rounded_up_length: "",
         medians: "medians instead of means",
-        means_without_gradients: "",
+        means_without_gradients: "gradients cut off on the way",
     },
     "iterative_pinv": {
         until_nothing_changes: "exact pseudo inverse",
