@@ -204,8 +204,9 @@ GENERAL = (
     ),
     GeneralMistake(
         "fewer digits than it was given",
-        "For float64 the result is right to about seven digits: somewhere on the way numbers are "
-        "float32. Look for .float(), for torch.tensor(…) and torch.arange(…) without a dtype.",
+        "For float64 the result is right to about seven digits. Most often numbers are float32 on "
+        "the way: look for .float(), for torch.tensor(…) and torch.arange(…) without a dtype. An ε "
+        "that is added, or small numbers that are set to 0, show in the same way.",
         _each_tensor(_with_all_digits),
     ),
     GeneralMistake(

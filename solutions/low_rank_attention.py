@@ -89,8 +89,6 @@ def segment_means(
     """
     n = x.shape[-2]
     length, longer = divmod(n, num_landmarks)
-    if not longer:
-        return x.unflatten(-2, (num_landmarks, length)).mean(dim=-2)
     in_longer = longer * (length + 1)
     first, rest = x.split([in_longer, n - in_longer], dim=-2)
     first = first.unflatten(-2, (longer, length + 1)).mean(dim=-2)

@@ -55,6 +55,14 @@ def test_the_tuple_that_max_gives_is_called_a_tuple():
     assert any("the output is a tuple, expected a tensor" in text for text in told)
 
 
+def test_keys_and_values_of_different_lengths_raise_and_do_not_end_the_process():
+    told = complaints(
+        "linformer_attention",
+        lambda q, k, v, e, f: torch.nn.functional.scaled_dot_product_attention(q, e.mT @ k, v),
+    )
+    assert any("RuntimeError: Expected size" in text for text in told)
+
+
 def test_a_wrapped_function_is_known_by_the_variable_it_is_bound_to():
     namespace = {"check": check, "partial": functools.partial, "right": right}
     exec(

@@ -38,6 +38,10 @@ def _softmax_cases(generator: Generator) -> dict[str, Inputs]:
     first_key_hidden = _random_mask(generator, 7, 7)
     first_key_hidden[:, 0], first_key_hidden[:, 1:] = False, True
     constant = case(6, 9)
+    # The hidden key's scores are the largest by far: 10⁴ less is still more than what is seen.
+    tempting, one_hidden = case(6, 8), torch.arange(8) != 3
+    tempting["q"][..., 0] = tempting["q"][..., 0].abs() + 1
+    tempting["k"][..., 3, 0] = 1e6
     return {
         "short": case(5, 5),
         "constant values": constant | {"v": torch.full_like(constant["v"], 2.5)},
@@ -53,6 +57,7 @@ def _softmax_cases(generator: Generator) -> dict[str, Inputs]:
         "large numbers": case(13, 13, scale=12.0),
         "mask": case(7, 9, mask=_random_mask(generator, 7, 9)),
         "mask for each sequence": case(7, 9, mask=_random_mask(generator, 2, 1, 1, 9)),
+        "hidden key that fits best": tempting | {"mask": one_hidden.expand(6, 8)},
         "queries without keys": case(6, 9, mask=some_without_keys),
         "causal": case(7, 7, causal=True),
         "causal, more keys than queries": case(5, 8, causal=True),
@@ -74,7 +79,12 @@ def _softmax_probe(
     return with_gradients(lambda q, k, v: function(q, k, v, mask, causal), tensors, cotangent)
 
 
-MASKED = ("mask", "mask for each sequence", "mask, no leading axes")
+MASKED = (
+    "mask",
+    "mask for each sequence",
+    "mask, no leading axes",
+    "hidden key that fits best",
+)
 CAUSAL = (
     "causal",
     "causal, more keys than queries",

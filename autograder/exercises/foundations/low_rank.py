@@ -54,7 +54,14 @@ def _tall(generator: Generator, rows: int) -> Inputs:
     return {"matrix": _matrix(generator, rows, COUNTED_DIM)}
 
 
+def _of_another_shape(inputs: Inputs, answer: Answer) -> str | None:
+    shape, right = tuple(answer["output"].shape), tuple(inputs["matrix"].shape)
+    return None if shape == right else f"output has shape {shape}, expected {right}"
+
+
 def _not_the_best(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
+    if text := _of_another_shape(inputs, answer):
+        return text
     matrix = inputs["matrix"].double()
     error = torch.linalg.matrix_norm(answer["output"].double() - matrix)
     best = best_error(matrix, inputs["rank"])
@@ -69,6 +76,8 @@ def _not_the_best(inputs: Inputs, answer: Answer, expected: Answer) -> str | Non
 
 
 def _rank_too_high(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
+    if text := _of_another_shape(inputs, answer):
+        return text
     values = torch.linalg.svdvals(answer["output"].double())
     rank = inputs["rank"]
     beyond = (values[..., rank] / values[..., 0]).max().item()
@@ -150,18 +159,20 @@ def _error_cases(generator: Generator) -> dict[str, Inputs]:
         }
 
     exact, batch = case(5, 4), case(2, 3, 5, 4)
+    exact["matrix"] += 1.0
     # Each matrix of the batch is ten times the one before.
     factors = (10.0 ** torch.arange(3))[:, None, None]
     return {
         "one matrix": case(7, 5),
         "wide": case(1, 6),
-        "small numbers": case(5, 4, scale=1e-6),
+        "small numbers": case(5, 4, scale=1e-12),
         "float64": in_float64(case(5, 4)),
         "not contiguous": {name: x.mT for name, x in case(4, 6).items()},
         "exact": exact | {"approximation": exact["matrix"].clone()},
+        "far off": case(6, 3) | {"matrix": normal(generator, 6, 3, scale=0.2)},
         "zeros": exact | {"approximation": torch.zeros(5, 4)},
         "batch": {
-            "approximation": batch["matrix"] * factors + batch["approximation"],
+            "approximation": batch["matrix"] * factors + 2 * batch["approximation"],
             "matrix": batch["matrix"] * factors,
         },
         "one batch axis": case(3, 5, 4),
@@ -192,7 +203,14 @@ RELATIVE_ERROR = Exercise(
                     "output",
                     title="equals the norm of the difference over the norm of the matrix",
                     points=1,
-                    cases=("one matrix", "wide", "small numbers", "float64", "not contiguous"),
+                    cases=(
+                        "one matrix",
+                        "wide",
+                        "far off",
+                        "small numbers",
+                        "float64",
+                        "not contiguous",
+                    ),
                 ),
                 matches(
                     "output",

@@ -92,13 +92,17 @@ def _exponent_cases(generator: Generator) -> dict[str, Inputs]:
         costs = unit * x**exponent * normal(generator, len(sizes), scale=noise).exp()
         return {"sizes": sizes, "costs": costs}
 
+    less_for_more = case([32, 64, 128, 256, 512], noise=0.1)
+    less_for_more["costs"][3] *= 0.03
     return {
         "a power": case([16, 32, 64, 128], noise=0.0),
         "two sizes": case([100, 300], noise=0.0),
-        "seconds": case([256, 512, 1024, 2048], noise=0.0, unit=1e-9),
+        "seconds": case([256, 512, 1024, 2048], noise=0.0, unit=1e-15),
         "with noise": case([64, 128, 256, 512, 1024], noise=0.3),
         "uneven sizes": case([10, 11, 50, 400, 410, 5000], noise=0.3),
         "not in order": case([512, 64, 2048, 128, 1024], noise=0.3),
+        # Costs sorted by themselves belong to other sizes.
+        "less for more": less_for_more,
     }
 
 
@@ -125,7 +129,7 @@ EXPONENT = Exercise(
                     "exponent",
                     title="with noise, it is the least-squares slope in log–log",
                     points=2,
-                    cases=("with noise", "uneven sizes", "not in order"),
+                    cases=("with noise", "uneven sizes", "not in order", "less for more"),
                 ),
             ),
         ),

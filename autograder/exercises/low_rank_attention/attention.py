@@ -7,31 +7,37 @@ from torch import Generator, Tensor
 
 from autograder.cases import GRADIENTS, LONG_TOKENS, attention_case, in_float64, normal, sequence
 from autograder.cost import NO_MATRIX, cost
-from autograder.exercise import Answer, Exercise, Inputs, Part, Property
+from autograder.exercise import Answer, Exercise, Inputs, Part, Property, difference
 from autograder.probes import as_tensor, with_gradients
 from autograder.properties import matches
 
 PROJECTED = 16
 
 
-def _attention(generator: Generator, *shape: int, scale: float = 2.0) -> Tensor:
-    """Softmax attention matrices of random scores; the larger the scale, the sharper."""
-    return normal(generator, *shape, scale=scale).softmax(dim=-1)
+def _attention(generator: Generator, *shape: int, own: float = 0.0) -> Tensor:
+    """Softmax attention matrices of random scores; the larger `own`, the more they are diagonal."""
+    scores = normal(generator, *shape, scale=1.0 if own else 2.0)
+    return (scores + own * torch.eye(*shape[-2:])).softmax(dim=-1)
 
 
 # --- attention_spectrum --------------------------------------------------------------------------
 
 
 def _spectrum_cases(generator: Generator) -> dict[str, Inputs]:
+    # Values near 0 are in a case of their own: where matrices are nearly diagonal, none is.
     # Tokens of three kinds: those of a kind have equal rows, so only three values are not 0.
     kinds = torch.randperm(9, generator=generator) % 3
     return {
-        "attention": {"attention": _attention(generator, 2, 3, 7, 7)},
-        "more keys than queries": {"attention": _attention(generator, 2, 5, 8)},
-        "more queries than keys": {"attention": _attention(generator, 2, 8, 5)},
-        "no batch": {"attention": _attention(generator, 6, 6)},
+        "attention": {"attention": _attention(generator, 2, 3, 7, 7, own=4.0)},
+        "more keys than queries": {"attention": _attention(generator, 2, 5, 8, own=4.0)},
+        "more queries than keys": {"attention": _attention(generator, 2, 8, 5, own=4.0)},
+        "no batch": {"attention": _attention(generator, 6, 6, own=4.0)},
         "one token": {"attention": torch.ones(2, 1, 1)},
-        "float64": in_float64({"attention": _attention(generator, 2, 5, 5)}),
+        "float64": in_float64({"attention": _attention(generator, 2, 5, 5, own=4.0)}),
+        # Small values, and far from being rounding.
+        "nearly uniform": in_float64(
+            {"attention": normal(generator, 2, 6, 6, scale=1e-3).double().softmax(dim=-1)}
+        ),
         "three kinds of tokens": {"attention": _attention(generator, 2, 3, 9)[:, kinds]},
     }
 
@@ -42,6 +48,8 @@ def _spectrum_probe(function: Callable, attention: Tensor) -> Answer:
 
 def _not_sorted(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
     values = answer["output"]
+    if values.shape != expected["output"].shape:
+        return difference("output", values, expected["output"])
     if (values.diff(dim=-1) <= 1e-5 * values.abs().max()).all():
         return None
     return "a value is larger than the one before it: the largest comes first"
@@ -62,7 +70,7 @@ SPECTRUM = Exercise(
                     "output",
                     title="equals the singular values",
                     points=2,
-                    cases=(*SPECTRUM_NUMBERS, "one token", "float64"),
+                    cases=(*SPECTRUM_NUMBERS, "one token", "float64", "nearly uniform"),
                 ),
                 matches(
                     "output",
@@ -89,14 +97,15 @@ def _rank_cases(generator: Generator) -> dict[str, Inputs]:
     return {
         "attention": case(2, 3, 9, 9, energy=0.9),
         "nearly everything": case(2, 3, 9, 9, energy=0.99),
-        "more keys than queries": case(2, 6, 11, energy=0.8),
-        "more queries than keys": case(2, 11, 6, energy=0.95),
+        "more keys than queries": case(100, 6, 11, energy=0.8),
+        "more queries than keys": case(100, 11, 6, energy=0.95),
         "no batch": case(12, 12, energy=0.9),
         "flat and sharp": {"attention": torch.stack([flat, sharp]), "energy": 0.8},
         "one token": {"attention": torch.ones(2, 1, 1), "energy": 0.5},
-        # Each token answers itself most: the last value is not small, and all are needed.
+        # Each token answers itself most: the last value is not small, and all are needed. With so
+        # many, some sum of shares is rounded to less than 1.
         "everything": {
-            "attention": (3 * torch.eye(4) + normal(generator, 2, 4, 4, scale=0.3)).softmax(-1),
+            "attention": (3 * torch.eye(6) + normal(generator, 100, 6, 6, scale=0.3)).softmax(-1),
             "energy": 1.0,
         },
         "two batch axes": {"attention": _attention(generator, 2, 1, 5, 5), "energy": 0.9},

@@ -16,7 +16,7 @@ from autograder.cases import (
     sequence,
 )
 from autograder.cost import NO_MATRIX, cost
-from autograder.exercise import Answer, Exercise, Inputs, Part, Property, difference
+from autograder.exercise import Answer, Exercise, Inputs, Part
 from autograder.probes import with_gradients
 from autograder.properties import matches
 from course.specifications.low_rank_attention import means_of_segments
@@ -125,7 +125,8 @@ def _softmax_matrices(generator: Generator, *shape: int) -> Tensor:
 
 def _nearly_uniform(generator: Generator, m: int) -> Tensor:
     """Softmax matrices whose rows hardly differ: a condition number of about 1000 · m."""
-    own = torch.eye(m)[torch.randperm(m, generator=generator)]
+    # Not symmetric: the start is Aᵀ, not A.
+    own = torch.eye(m).roll(1, dims=0)
     scores = 1e-3 * (own + normal(generator, 2, m, m, scale=0.03))
     return scores.double().softmax(dim=-1)
 
@@ -153,24 +154,31 @@ def _pinv_cases(generator: Generator) -> dict[str, Inputs]:
         "negative entries": case(normal(generator, 2, 3, 4, 4), 4),
         "softmax matrices": case(_softmax_matrices(generator, 2, 3, 6, 6), 6),
         "one landmark": case(torch.ones(2, 1, 1), 3),
-        "no batch": case(_softmax_matrices(generator, 7, 7), 6),
+        "no batch": case(_softmax_matrices(generator, 7, 7), 3),
         "columns contiguous": case(_softmax_matrices(generator, 2, 5, 5).mT, 2),
         "float64": in_float64(case(_softmax_matrices(generator, 2, 4, 4), 6)),
         "large and small matrices": case(sizes * several, 6),
+    }
+
+
+def _far_cases(generator: Generator) -> dict[str, Inputs]:
+    def case(a: Tensor, num_iterations: int) -> Inputs:
+        return {"a": a, "num_iterations": num_iterations}
+
+    return {
         "nearly uniform": case(_nearly_uniform(generator, 6), 25),
         "two equal landmarks": case(_two_equal_landmarks(generator, 6), 10),
     }
 
 
-def _pinv_probe(function: Callable, a: Tensor, num_iterations: int, cotangent: Tensor) -> Answer:
+def _pinv_probe(
+    function: Callable, a: Tensor, num_iterations: int, cotangent: Tensor | None = None
+) -> Answer:
     return with_gradients(lambda a: function(a, num_iterations), {"a": a}, cotangent)
 
 
-def _not_converged(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
-    truth = torch.linalg.pinv(inputs["a"].double())
-    if text := difference("output", answer["output"], truth):
-        return f"after {inputs['num_iterations']} iterations it is not the pseudo-inverse: {text}"
-    return None
+def _pseudo_inverse(a: Tensor, num_iterations: int) -> Answer:
+    return {"output": torch.linalg.pinv(a)}
 
 
 ITERATES = (
@@ -209,13 +217,6 @@ PINV = Exercise(
                     points=1,
                     cases=("large and small matrices",),
                 ),
-                Property(
-                    "converges to the pseudo-inverse, where rows are nearly or exactly equal, too",
-                    2,
-                    _not_converged,
-                    ("nearly uniform", "two equal landmarks"),
-                    compared=("output",),
-                ),
                 # Not for softmax matrices: their row sums are 1, and rounding picks the largest.
                 matches(
                     "grad_a",
@@ -224,6 +225,20 @@ PINV = Exercise(
                     cases=("one iteration", "negative entries"),
                 ),
             ),
+        ),
+        Part(
+            "many iterations",
+            _far_cases,
+            _pinv_probe,
+            (
+                matches(
+                    "output",
+                    title="converges to the pseudo-inverse, where rows are nearly or exactly "
+                    "equal, too",
+                    points=2,
+                ),
+            ),
+            truth=_pseudo_inverse,
         ),
     ),
 )
@@ -247,8 +262,6 @@ def _nystrom_cases(generator: Generator) -> dict[str, Inputs]:
 
     turned = case(9, 9, 3, m=3, iterations=6)
     turned |= {name: turned[name].mT.contiguous().mT for name in "qkv"}
-    # Each token answers itself most, so that its matrix has an inverse to converge to.
-    own = 4 * F.normalize(normal(generator, 2, 2, 6, 4), dim=-1)
     return {
         "short": case(6, 6, 4, m=3, iterations=6),
         "ragged": case(13, 13, 3, m=5, iterations=4),
@@ -263,10 +276,15 @@ def _nystrom_cases(generator: Generator) -> dict[str, Inputs]:
         "columns contiguous": turned,
         "large numbers": case(12, 12, 3, m=4, iterations=6, scale=8.0),
         "float64": in_float64(case(9, 9, 3, m=4, iterations=9)),
-        "every token a landmark": in_float64(
-            case(6, 6, 3, m=6, iterations=40) | {"q": own, "k": own}
-        ),
+        "as many landmarks as tokens": case(5, 5, 3, m=5, iterations=2),
     }
+
+
+def _exact_cases(generator: Generator) -> dict[str, Inputs]:
+    # Each token answers itself most, so that its matrix has an inverse to converge to.
+    own = 4 * F.normalize(normal(generator, 2, 2, 6, 4), dim=-1)
+    each = attention_case(generator, 6, 6, 4, 3) | {"q": own, "k": own.clone()}
+    return {"every token a landmark": in_float64(each) | {"num_landmarks": 6, "num_iterations": 40}}
 
 
 def _pinv(a: Tensor, num_iterations: int) -> Tensor:
@@ -291,11 +309,8 @@ def _nystrom_probe(
     )
 
 
-def _not_softmax(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
-    truth = F.scaled_dot_product_attention(*(inputs[name].double() for name in "qkv"))
-    if text := difference("output", answer["output"], truth):
-        return f"it is not softmax attention: {text}"
-    return None
+def _softmax_attention(q: Tensor, k: Tensor, v: Tensor, **others: object) -> Answer:
+    return {"output": F.scaled_dot_product_attention(q, k, v)}
 
 
 BUILT_ON = {"segment_means": means_of_segments, "iterative_pinv": _pinv}
@@ -306,6 +321,7 @@ SAME_LENGTH = (
     *ANY_AXES,
     "one landmark",
     "one token",
+    "as many landmarks as tokens",
     "columns contiguous",
     "float64",
 )
@@ -331,12 +347,6 @@ NYSTROM = Exercise(
                     points=1,
                     cases=(*OTHER_LENGTH, "large numbers"),
                 ),
-                Property(
-                    "is softmax attention where every token is a landmark",
-                    1,
-                    _not_softmax,
-                    ("every token a landmark",),
-                ),
                 matches(
                     *GRADIENTS,
                     title="gradients are right",
@@ -344,6 +354,20 @@ NYSTROM = Exercise(
                     cases=("short", "ragged", *ANY_AXES, *OTHER_LENGTH),
                 ),
             ),
+            supplies=BUILT_ON,
+        ),
+        Part(
+            "exact",
+            _exact_cases,
+            _nystrom_probe,
+            (
+                matches(
+                    "output",
+                    title="is softmax attention where every token is a landmark",
+                    points=1,
+                ),
+            ),
+            truth=_softmax_attention,
             supplies=BUILT_ON,
         ),
         *cost(

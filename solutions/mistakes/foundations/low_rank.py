@@ -1,4 +1,4 @@
-"""Wrong versions of the exercises of 00_foundations on low rank."""
+"""Wrong versions of low_rank_approximation, an exercise of 00_foundations."""
 
 import torch
 
@@ -92,59 +92,87 @@ def full_matrices(matrix, rank):
     return (u[..., :rank] * s[..., None, :rank]) @ vh[..., :rank, :]
 
 
-# --- relative_error ------------------------------------------------------------------------------
+@mistake(
+    right.low_rank_approximation,
+    "The roots of the singular values are taken. torch.linalg.svd returns the singular values "
+    "themselves; only the eigenvalues of AᵀA are squares.",
+)
+def roots_of_the_singular_values(matrix, rank):
+    u, s, vh = _factors(matrix)
+    return (u[..., :rank] * s[..., None, :rank].sqrt()) @ vh[..., :rank, :]
 
 
 @mistake(
-    right.relative_error,
-    "The error is not divided by anything: it grows with the matrix. Divide by the norm of the "
-    "matrix.",
+    right.low_rank_approximation,
+    "Only singular value number `rank` is kept. Keep the first `rank` of them.",
 )
-def absolute_error(approximation, matrix):
-    return torch.linalg.matrix_norm(approximation - matrix)
+def one_singular_value_alone(matrix, rank):
+    u, s, vh = _factors(matrix)
+    return (u[..., rank - 1 : rank] * s[..., None, rank - 1 : rank]) @ vh[..., rank - 1 : rank, :]
 
 
 @mistake(
-    right.relative_error,
-    "It is the square of the relative error: a sum of squares divided by a sum of squares. Take "
-    "the root.",
+    right.low_rank_approximation,
+    "One singular value too few is kept. The slice :rank holds `rank` of them.",
 )
-def root_forgotten(approximation, matrix):
-    return right.relative_error(approximation, matrix).square()
+def one_value_too_few(matrix, rank):
+    u, s, vh = _factors(matrix)
+    return (u[..., : rank - 1] * s[..., None, : rank - 1]) @ vh[..., : rank - 1, :]
 
 
 @mistake(
-    right.relative_error,
-    "The error is divided by the norm of the approximation. The measure is the truth: divide by "
-    "the norm of the matrix.",
+    right.low_rank_approximation,
+    "All singular values are kept: it is the matrix itself. Keep the first `rank` of them.",
 )
-def divided_by_the_norm_of_the_approximation(approximation, matrix):
-    return right.relative_error(matrix, approximation)
+def nothing_left_out(matrix, rank):
+    u, s, vh = _factors(matrix)
+    return (u * s[..., None, :]) @ vh
 
 
 @mistake(
-    right.relative_error,
-    "One norm is taken over the whole batch. Each matrix has its own error: sum over the last two "
-    "dimensions only.",
+    right.low_rank_approximation,
+    "These are the first columns of U times σ: a factor. Multiply by the first rows of Vᵀ.",
 )
-def one_norm_for_the_whole_batch(approximation, matrix):
-    return (approximation - matrix).norm() / matrix.norm()
+def columns_of_u_alone(matrix, rank):
+    u, s, _ = _factors(matrix)
+    return u[..., :rank] * s[..., None, :rank]
 
 
 @mistake(
-    right.relative_error,
-    "Each entry's error is divided by that entry, and the mean taken. An entry near 0 then decides "
-    "everything. Divide one norm by another.",
+    right.low_rank_approximation,
+    "The first rows of U are taken. Singular vectors are its columns: u[..., :rank].",
 )
-def mean_of_the_entries_relative_errors(approximation, matrix):
-    return ((approximation - matrix) / matrix).abs().mean(dim=(-2, -1))
+def rows_of_u_for_columns(matrix, rank):
+    u, s, vh = _factors(matrix)
+    return (u[..., :rank, :] * s[..., None, :]) @ vh
 
 
 @mistake(
-    right.relative_error,
-    "It is the spectral norm, the largest singular value. The Frobenius norm is the root of the "
-    "sum of all squares.",
+    right.low_rank_approximation,
+    "The slices count from the front, u[:, :rank] and vh[:rank]. With a batch, the first "
+    "dimensions are the batch: u[..., :rank], s[..., :rank], vh[..., :rank, :].",
 )
-def spectral_norm(approximation, matrix):
-    error = torch.linalg.matrix_norm(approximation - matrix, ord=2)
-    return error / torch.linalg.matrix_norm(matrix, ord=2)
+def batch_dimensions_sliced(matrix, rank):
+    u, s, vh = _factors(matrix)
+    return u[:, :rank] @ torch.diag_embed(s[..., :rank]) @ vh[:rank]
+
+
+@mistake(
+    right.low_rank_approximation,
+    "The first rows are kept, and the others set to 0. The closest matrix of this rank keeps the "
+    "directions in which the matrix is large, which are seldom rows.",
+)
+def first_rows_kept(matrix, rank):
+    kept = torch.arange(matrix.shape[-2])[:, None] < rank
+    return matrix * kept
+
+
+@mistake(
+    right.low_rank_approximation,
+    "The first columns of the matrix are kept exactly, and the others approximated by them, as by "
+    "a QR decomposition that is cut off. The closest matrix of this rank keeps the directions in "
+    "which the matrix is large: use the singular value decomposition.",
+)
+def spanned_by_the_first_columns(matrix, rank):
+    u, _, _ = _factors(matrix[..., :rank])
+    return u @ (u.mT @ matrix)

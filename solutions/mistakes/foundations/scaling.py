@@ -1,4 +1,4 @@
-"""Wrong versions of the exercises of 00_foundations on cost and its growth."""
+"""Wrong versions of scaling_exponent, an exercise of 00_foundations."""
 
 import math
 
@@ -15,76 +15,6 @@ def _logarithms(sizes, costs):
 def _slope(x, y):
     x, y = x - x.mean(), y - y.mean()
     return ((x @ y) / (x @ x)).item()
-
-
-@mistake(
-    right.attention_cost,
-    "The FLOPs are half of what they should be. Either a multiply and an add are counted as one "
-    "operation, where papers and hardware's peak rates count 2, or one of the two matrix products "
-    "is missing: q kᵀ and weights times v cost 2·n²·d each, a head.",
-)
-def one_flop_a_multiply_add(n, d, num_heads, bytes_per_element):
-    flops, *memory = right.attention_cost(n, d, num_heads, bytes_per_element)
-    return flops // 2, *memory
-
-
-@mistake(
-    right.attention_cost,
-    "One score matrix is counted. Every head has an n × n matrix of its own.",
-)
-def heads_forgotten_in_the_score_matrix(n, d, num_heads, bytes_per_element):
-    flops, _, inputs = right.attention_cost(n, d, num_heads, bytes_per_element)
-    return flops, n * n * bytes_per_element, inputs
-
-
-@mistake(
-    right.attention_cost,
-    "d is taken for the width of the whole model, shared among the heads. Here d is the width of "
-    "one head, as in (batch, heads, n, d): heads·d numbers a token.",
-)
-def d_taken_for_the_model_width(n, d, num_heads, bytes_per_element):
-    scores = num_heads * n * n * bytes_per_element
-    return 4 * n * n * d, scores, 3 * n * d * bytes_per_element
-
-
-@mistake(
-    right.attention_cost,
-    "The projections of queries, keys, values and output are counted too. They cost 8·n·(heads·d)² "
-    "more, which grows with n and not with n²; what is asked is the attention itself.",
-)
-def projections_counted(n, d, num_heads, bytes_per_element):
-    flops, *memory = right.attention_cost(n, d, num_heads, bytes_per_element)
-    return flops + 8 * n * (num_heads * d) ** 2, *memory
-
-
-@mistake(
-    right.attention_cost,
-    "The exponentials, sums and divisions of the softmax are counted as FLOPs. What is asked is "
-    "the two matrix products.",
-)
-def softmax_counted(n, d, num_heads, bytes_per_element):
-    flops, *memory = right.attention_cost(n, d, num_heads, bytes_per_element)
-    return flops + 3 * num_heads * n * n, *memory
-
-
-@mistake(
-    right.attention_cost,
-    "The output is counted among the inputs. Those are q, k and v: three tensors, not four.",
-)
-def output_counted_as_an_input(n, d, num_heads, bytes_per_element):
-    flops, scores, inputs = right.attention_cost(n, d, num_heads, bytes_per_element)
-    return flops, scores, inputs * 4 // 3
-
-
-@mistake(
-    right.attention_cost,
-    "Elements are counted, not bytes. Multiply by `bytes_per_element`: 4 in float32, 2 in float16.",
-)
-def elements_for_bytes(n, d, num_heads, bytes_per_element):
-    return right.attention_cost(n, d, num_heads, 1)
-
-
-# --- scaling_exponent ----------------------------------------------------------------------------
 
 
 @mistake(
@@ -142,3 +72,131 @@ def line_through_the_origin(sizes, costs):
 def correlation_for_the_slope(sizes, costs):
     x, y = _logarithms(sizes, costs)
     return torch.corrcoef(torch.stack([x, y]))[0, 1].item()
+
+
+@mistake(
+    right.scaling_exponent,
+    "Sizes and costs are sorted, each by itself. A cost belongs to its size: where a larger size "
+    "was measured cheaper, the pairs are torn. Sort pairs, or do not sort: a slope needs no order.",
+)
+def each_list_sorted_by_itself(sizes, costs):
+    return right.scaling_exponent(sorted(sizes), sorted(costs))
+
+
+@mistake(
+    right.scaling_exponent,
+    "The sizes are sorted, the costs are not. A cost belongs to its size: a slope needs no order.",
+)
+def sizes_sorted_alone(sizes, costs):
+    return right.scaling_exponent(sorted(sizes), costs)
+
+
+@mistake(
+    right.scaling_exponent,
+    "Only the first two measurements are used. Least squares lets all of them speak.",
+)
+def first_two_only(sizes, costs):
+    return math.log(costs[1] / costs[0]) / math.log(sizes[1] / sizes[0])
+
+
+@mistake(
+    right.scaling_exponent,
+    "Only the largest and the smallest are used, of costs and of sizes. Least squares lets all of "
+    "them speak.",
+)
+def ratio_of_largest_and_smallest(sizes, costs):
+    return math.log(max(costs) / min(costs)) / math.log(max(sizes) / min(sizes))
+
+
+@mistake(
+    right.scaling_exponent,
+    "It is the mean of the slopes between neighbours. That weighs near neighbours, whose slope is "
+    "mostly noise, as much as far ones. Least squares over all points does not.",
+)
+def mean_slope_between_neighbours(sizes, costs):
+    x, y = _logarithms(sizes, costs)
+    return (y.diff() / x.diff()).mean().item()
+
+
+@mistake(
+    right.scaling_exponent,
+    "It is the median of the slopes of all pairs, the estimate of Theil and Sen. It is robust, and "
+    "another one: what is asked is the slope by least squares.",
+)
+def median_of_all_slopes(sizes, costs):
+    x, y = _logarithms(sizes, costs)
+    i, j = torch.triu_indices(len(x), len(x), offset=1)
+    return ((y[i] - y[j]) / (x[i] - x[j])).quantile(0.5).item()
+
+
+@mistake(
+    right.scaling_exponent,
+    "Each log(cost) is divided by its log(size), and the mean taken. That forgets the constant c: "
+    "the slope is a ratio of differences.",
+)
+def mean_ratio_of_the_logarithms(sizes, costs):
+    x, y = _logarithms(sizes, costs)
+    return (y / x).mean().item()
+
+
+@mistake(
+    right.scaling_exponent,
+    "It is the intercept, log(c). polyfit returns the slope first, then the intercept.",
+)
+def intercept_for_the_slope(sizes, costs):
+    x, y = _logarithms(sizes, costs)
+    return (y.mean() - _slope(x, y) * x.mean()).item()
+
+
+@mistake(
+    right.scaling_exponent,
+    "The covariance is divided by n − 1 and the variance by n, or the other way round. Divide both "
+    "by the same number, or neither: it cancels.",
+)
+def covariance_and_variance_of_different_kinds(sizes, costs):
+    x, y = _logarithms(sizes, costs)
+    return torch.cov(torch.stack([x, y]))[0, 1].item() / x.var(correction=0).item()
+
+
+@mistake(
+    right.scaling_exponent,
+    "It is the spread of log(cost) over the spread of log(size). Noise adds to the first; the "
+    "slope is the covariance over the variance of log(size).",
+)
+def ratio_of_the_spreads(sizes, costs):
+    x, y = _logarithms(sizes, costs)
+    return (y.std() / x.std()).item()
+
+
+@mistake(
+    right.scaling_exponent,
+    "The two logarithms have different bases. Any base does, if it is the same for both.",
+)
+def logarithms_of_different_bases(sizes, costs):
+    return right.scaling_exponent(sizes, costs) * math.log(2) / math.log(10)
+
+
+@mistake(
+    right.scaling_exponent,
+    "1 is added before the logarithm, as log1p does. Sizes and costs are positive, and costs in "
+    "seconds are far below 1: take log.",
+)
+def one_added_before_the_logarithm(sizes, costs):
+    return right.scaling_exponent([1 + x for x in sizes], [1 + x for x in costs])
+
+
+@mistake(
+    right.scaling_exponent,
+    "The logarithm is taken of the sizes only. For a power of n take that of the costs, too.",
+)
+def log_of_the_sizes_only(sizes, costs):
+    x, _ = _logarithms(sizes, costs)
+    return _slope(x, torch.tensor(costs, dtype=torch.float64))
+
+
+@mistake(
+    right.scaling_exponent,
+    "It is rounded to a whole number. Measured exponents are not whole: return it as it is.",
+)
+def rounded(sizes, costs):
+    return round(right.scaling_exponent(sizes, costs))

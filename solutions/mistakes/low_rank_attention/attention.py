@@ -1,126 +1,9 @@
-"""Wrong versions of the exercises of 03_low_rank_attention."""
+"""Wrong versions of linformer_attention, an exercise of 03_low_rank_attention."""
 
-import torch
 import torch.nn.functional as F
 
 from solutions import low_rank_attention as right
 from solutions.mistakes import mistake
-
-
-@mistake(
-    right.attention_spectrum,
-    "These are the absolute values of the eigenvalues. An attention matrix is not symmetric, and "
-    "its eigenvalues do not say how well a matrix of low rank can come close to it: take singular "
-    "values. A matrix that is not square has no eigenvalues at all.",
-)
-def eigenvalues_instead_of_singular_values(attention):
-    return torch.linalg.eigvals(attention).abs().sort(dim=-1, descending=True).values
-
-
-@mistake(
-    right.attention_spectrum,
-    "The smallest comes first. A rank counts from the largest: flip the order.",
-)
-def smallest_first(attention):
-    return torch.linalg.svdvals(attention).flip(-1)
-
-
-@mistake(
-    right.attention_spectrum,
-    "These are the squares of the singular values, the eigenvalues of AᵀA: take the square root.",
-)
-def squares_of_singular_values(attention):
-    return torch.linalg.svdvals(attention).square()
-
-
-@mistake(
-    right.attention_spectrum,
-    "The square roots of the eigenvalues of AᵀA are the singular values, but not in floating "
-    "point: squaring loses half of the digits, and a singular value below √ε · σ₁, which is σ₁ / "
-    "3000 in float32, is rounding or NaN. Use a decomposition of A itself.",
-)
-def roots_of_the_eigenvalues_of_the_product(attention):
-    wide = attention.shape[-2] < attention.shape[-1]
-    product = attention @ attention.mT if wide else attention.mT @ attention
-    return torch.linalg.eigvalsh(product).clamp(min=0).sqrt().flip(-1)
-
-
-@mistake(
-    right.attention_spectrum,
-    "The values are divided by their sum. The spectrum is the singular values as they are.",
-)
-def divided_by_the_sum(attention):
-    values = torch.linalg.svdvals(attention)
-    return values / values.sum(dim=-1, keepdim=True)
-
-
-@mistake(
-    right.attention_spectrum,
-    "These are running sums of the singular values, as a share of their total. It is what the "
-    "Linformer paper draws; the spectrum is the values themselves.",
-)
-def cumulative_share(attention):
-    values = torch.linalg.svdvals(attention).cumsum(dim=-1)
-    return values / values[..., -1:]
-
-
-def _rank(kept, energy):
-    return (kept < energy * kept[..., -1:]).sum(dim=-1) + 1
-
-
-@mistake(
-    right.effective_rank,
-    "The singular values are added up, not their squares. ‖A‖² is the sum of the squares, and what "
-    "an approximation misses is measured in it.",
-)
-def singular_values_not_squared(attention, energy):
-    return _rank(right.attention_spectrum(attention).cumsum(dim=-1), energy)
-
-
-@mistake(
-    right.effective_rank,
-    "The sum begins with the smallest values, so it counts how many of them are needed. The best "
-    "approximation keeps the largest ones.",
-)
-def summed_from_the_smallest(attention, energy):
-    return _rank(right.attention_spectrum(attention).flip(-1).square().cumsum(dim=-1), energy)
-
-
-@mistake(
-    right.effective_rank,
-    "One too few: this counts the ranks that keep less than the share. The next one is the first "
-    "that keeps enough.",
-)
-def one_too_few(attention, energy):
-    return right.effective_rank(attention, energy) - 1
-
-
-@mistake(
-    right.effective_rank,
-    "Each value is compared with the largest. Many small ones together can hold a large share: "
-    "add the squares up, and compare the sum with the total.",
-)
-def values_compared_with_the_largest(attention, energy):
-    values = right.attention_spectrum(attention)
-    return (values >= (1 - energy) * values[..., :1]).sum(dim=-1)
-
-
-@mistake(
-    right.effective_rank,
-    "The total is taken over all matrices of the batch. Each matrix has a total of its own.",
-)
-def total_of_the_whole_batch(attention, energy):
-    kept = right.attention_spectrum(attention).square().cumsum(dim=-1)
-    return (kept < energy * kept[..., -1].mean()).sum(dim=-1) + 1
-
-
-@mistake(
-    right.effective_rank,
-    "This is the rank up to rounding: it counts every singular value that is not 0, however small, "
-    "and does not look at `energy`.",
-)
-def numerical_rank(attention, energy):
-    return torch.linalg.matrix_rank(attention)
 
 
 @mistake(
@@ -186,142 +69,138 @@ def softmax_over_the_queries(q, k, v, e, f):
 
 
 @mistake(
-    right.johnson_lindenstrauss_projection,
-    "The entries have variance 1. ‖Eᵀx‖² then sums k numbers that are each as large as ‖x‖²: it is "
-    "k times too large. Divide by √k.",
+    right.linformer_attention,
+    "The queries are projected as well. Each token keeps a query of its own: only keys and values "
+    "are mixed.",
 )
-def variance_left_at_1(n, k, generator):
-    return torch.randn(n, k, generator=generator)
+def queries_projected_too(q, k, v, e, f):
+    return F.scaled_dot_product_attention(e.mT @ q, e.mT @ k, f.mT @ v)
 
 
 @mistake(
-    right.johnson_lindenstrauss_projection,
-    "The entries are divided by k: their variance is 1/k². Lengths are squared, so divide by √k.",
+    right.linformer_attention,
+    "The values are not projected: there are k mixtures of keys, and still n values. FᵀV has a row "
+    "for each mixture.",
 )
-def divided_by_k(n, k, generator):
-    return torch.randn(n, k, generator=generator) / k
+def values_not_projected(q, k, v, e, f):
+    return (q @ (e.mT @ k).mT * q.shape[-1] ** -0.5).softmax(dim=-1) @ v
 
 
 @mistake(
-    right.johnson_lindenstrauss_projection,
-    "The entries are divided by √n, as weights of a layer with n inputs are. That keeps the size "
-    "of each number, not the length of the vector, which then has k numbers and not n: divide by "
-    "√k.",
+    right.linformer_attention,
+    "E and F are exchanged: E is for the keys, F for the values.",
 )
-def divided_by_root_n(n, k, generator):
-    return torch.randn(n, k, generator=generator) / n**0.5
+def e_and_f_exchanged(q, k, v, e, f):
+    return right.linformer_attention(q, k, v, f, e)
 
 
 @mistake(
-    right.johnson_lindenstrauss_projection,
-    "torch.rand draws from [0, 1): no entry is negative, so the direction (1, 1, … 1) is stretched "
-    "and the others shrink. Draw normal numbers, whose mean is 0.",
+    right.linformer_attention,
+    "The keys are projected with F as well, and E is not used. E is for the keys.",
 )
-def uniform_between_0_and_1(n, k, generator):
-    return torch.rand(n, k, generator=generator) / k**0.5
+def keys_projected_with_f(q, k, v, e, f):
+    return right.linformer_attention(q, k, v, f, f)
 
 
 @mistake(
-    right.johnson_lindenstrauss_projection,
-    "The columns are orthogonal with length 1, a projection in the sense of geometry: it keeps "
-    "k/n of the squared length on average. Multiply by √(n/k).",
+    right.linformer_attention,
+    "The scores are divided by d. A sum of d products grows like √d: divide by √d.",
 )
-def orthonormal_columns(n, k, generator):
-    return torch.linalg.qr(torch.randn(n, k, generator=generator)).Q
+def scaled_by_d(q, k, v, e, f):
+    return F.scaled_dot_product_attention(q, e.mT @ k, f.mT @ v, scale=1 / q.shape[-1])
 
 
 @mistake(
-    right.johnson_lindenstrauss_projection,
-    "All columns are the same. They then all measure the same thing, and more of them do not make "
-    "the length more exact. Draw each for itself.",
+    right.linformer_attention,
+    "The scores are divided by √n, the root of the number of tokens. A score is a sum over d "
+    "features: divide by √d.",
 )
-def one_column_repeated(n, k, generator):
-    return torch.randn(n, 1, generator=generator).expand(n, k) / k**0.5
+def scaled_by_the_number_of_tokens(q, k, v, e, f):
+    return F.scaled_dot_product_attention(q, e.mT @ k, f.mT @ v, scale=k.shape[-2] ** -0.5)
 
 
 @mistake(
-    right.johnson_lindenstrauss_projection,
-    "`generator` is not used, so an equal generator gives another projection.",
+    right.linformer_attention,
+    "There is no softmax: the output is Q(EᵀK)ᵀFᵀV. Each query's weights over the mixtures must be "
+    "positive and sum to 1.",
 )
-def generator_ignored(n, k, generator):
-    return torch.randn(n, k) / k**0.5
-
-
-def _pairs(points):
-    i, j = torch.triu_indices(len(points), len(points), offset=1)
-    return points[i] - points[j]
-
-
-def _ratios(points, projection):
-    x = _pairs(points)
-    return (x @ projection).square().sum(dim=-1) / x.square().sum(dim=-1)
+def no_softmax(q, k, v, e, f):
+    return (q @ (e.mT @ k).mT * q.shape[-1] ** -0.5) @ (f.mT @ v)
 
 
 @mistake(
-    right.distortion,
-    "The lengths are compared, not their squares. ‖Eᵀx‖² is a sum over the columns of E, and the "
-    "lemma is about it.",
+    right.linformer_attention,
+    "The columns of E and F are made averages by a softmax. Mix by the numbers as they are given.",
 )
-def lengths_not_squared(points, projection):
-    return (_ratios(points, projection).sqrt() - 1).abs().max()
+def softmax_of_the_projections(q, k, v, e, f):
+    return right.linformer_attention(q, k, v, e.softmax(dim=0), f.softmax(dim=0))
 
 
 @mistake(
-    right.distortion,
-    "This looks at the points, not at pairs of them. What must survive is the distance of each two "
-    "points: take differences.",
+    right.linformer_attention,
+    "The mixtures are divided by the number of tokens. EᵀK is a sum: E has the size that it needs.",
 )
-def points_instead_of_pairs(points, projection):
-    ratio = (points @ projection).square().sum(dim=-1) / points.square().sum(dim=-1)
-    return (ratio - 1).abs().max()
+def mixtures_divided_by_n(q, k, v, e, f):
+    n = k.shape[-2]
+    return right.linformer_attention(q, k, v, e / n, f / n)
 
 
 @mistake(
-    right.distortion,
-    "This is the mean over the pairs. The lemma promises something for every pair: take the "
-    "largest.",
+    right.linformer_attention,
+    "This is softmax attention itself: E and F are not used, and every token meets every other.",
 )
-def mean_over_the_pairs(points, projection):
-    return (_ratios(points, projection) - 1).abs().mean()
+def not_projected_at_all(q, k, v, e, f):
+    return F.scaled_dot_product_attention(q, k, v)
 
 
 @mistake(
-    right.distortion,
-    "Without the absolute value only pairs that moved apart count. A pair that came together is "
-    "distorted as well.",
+    right.linformer_attention,
+    "E and F are not transposed: E K is (n × k)(n × d), and does not conform. Multiply by Eᵀ.",
 )
-def only_pairs_that_moved_apart(points, projection):
-    return (_ratios(points, projection) - 1).max()
+def projections_not_transposed(q, k, v, e, f):
+    return F.scaled_dot_product_attention(q, e @ k, f @ v)
 
 
 @mistake(
-    right.distortion,
-    "The ratio is upside down: the squared length before is divided by that after.",
+    right.linformer_attention,
+    "A causal mask is used. A mixture is of all tokens, earlier and later, and the k mixtures have "
+    "no order: there is nothing to hide.",
 )
-def before_divided_by_after(points, projection):
-    return (1 / _ratios(points, projection) - 1).abs().max()
+def causal_over_the_mixtures(q, k, v, e, f):
+    return F.scaled_dot_product_attention(q, e.mT @ k, f.mT @ v, is_causal=True)
 
 
 @mistake(
-    right.distortion,
-    "Squared distances are not divided by those before, so pairs that are far apart count more.",
+    right.linformer_attention,
+    "The exponentials overflow: exp(89) is more than float32 can hold, and ∞/∞ is NaN. Subtract "
+    "each row's largest score first; torch.softmax does.",
 )
-def difference_not_relative(points, projection):
-    x = _pairs(points)
-    return ((x @ projection).square().sum(dim=-1) - x.square().sum(dim=-1)).abs().max()
+def largest_score_not_subtracted(q, k, v, e, f):
+    weights = (q @ (e.mT @ k).mT * q.shape[-1] ** -0.5).exp()
+    return weights / weights.sum(dim=-1, keepdim=True) @ (f.mT @ v)
 
 
 @mistake(
-    right.distortion,
-    "‖a‖² + ‖b‖² − 2aᵀb is ‖a − b‖² on paper. Where the points are far from 0 and near to each "
-    "other, it subtracts large numbers that are nearly equal, and rounding is what remains. "
-    "Subtract the points, or at least their mean, first.",
+    right.linformer_attention,
+    "The mixtures are turned: KᵀE is (d × k), and the softmax attention asks for (k × d). Use EᵀK.",
 )
-def distances_from_inner_products(points, projection):
-    def squared_distances(x):
-        squares = x.square().sum(dim=-1)
-        return squares[:, None] + squares - 2 * x @ x.mT
+def features_of_keys_turned(q, k, v, e, f):
+    return F.scaled_dot_product_attention(q, k.mT @ e, v.mT @ f)
 
-    i, j = torch.triu_indices(len(points), len(points), offset=1)
-    before, after = squared_distances(points), squared_distances(points @ projection)
-    return (after[i, j] / before[i, j] - 1).abs().max()
+
+@mistake(
+    right.linformer_attention,
+    "The scores are divided by the root of the width of the values. A score is a sum over the d "
+    "features of a query: divide by √d.",
+)
+def scaled_by_the_width_of_the_values(q, k, v, e, f):
+    scale = v.shape[-1] ** -0.5
+    return F.scaled_dot_product_attention(q, e.mT @ k, f.mT @ v, scale=scale)
+
+
+@mistake(
+    right.linformer_attention,
+    "A softmax is taken of the mixtures of keys. It belongs to the scores.",
+)
+def softmax_of_the_mixtures(q, k, v, e, f):
+    return F.scaled_dot_product_attention(q, (e.mT @ k).softmax(dim=-1), f.mT @ v)

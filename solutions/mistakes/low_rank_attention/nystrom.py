@@ -1,161 +1,9 @@
-"""Wrong versions of the exercises of 03_low_rank_attention on Nyström's method."""
+"""Wrong versions of nystrom_attention, an exercise of 03_low_rank_attention."""
 
 import torch
 
 from solutions import low_rank_attention as right
 from solutions.mistakes import mistake
-
-
-def _start(a):
-    norms = a.abs().sum(dim=-2).amax(dim=-1) * a.abs().sum(dim=-1).amax(dim=-1)
-    return a.mT / norms[..., None, None]
-
-
-def _iterate(a, z, num_iterations):
-    identity = torch.eye(a.shape[-1], dtype=a.dtype)
-    for _ in range(num_iterations):
-        az = a @ z
-        z = z @ (13 * identity - az @ (15 * identity - az @ (7 * identity - az))) / 4
-    return z
-
-
-@mistake(
-    right.iterative_pinv,
-    "Z₀ is Aᵀ divided by the largest row sum only. That is 1 for a softmax matrix, so Z₀ = Aᵀ: "
-    "with a column sum above 3 the iteration can run away. Divide by ‖A‖₁ ‖A‖_∞, both.",
-)
-def start_scaled_by_row_sums_only(a, num_iterations):
-    norm = a.abs().sum(dim=-1).amax(dim=-1)
-    return _iterate(a, a.mT / norm[..., None, None], num_iterations)
-
-
-@mistake(
-    right.iterative_pinv,
-    "Z₀ is Aᵀ divided by the largest column sum only. For softmax matrices that is enough, since "
-    "their rows sum to 1; for others the iteration can run away. Divide by ‖A‖₁ ‖A‖_∞, both.",
-)
-def start_scaled_by_column_sums_only(a, num_iterations):
-    norm = a.abs().sum(dim=-2).amax(dim=-1)
-    return _iterate(a, a.mT / norm[..., None, None], num_iterations)
-
-
-@mistake(
-    right.iterative_pinv,
-    "Z₀ is Aᵀ as it is. Where A is large the iteration runs away: divide by ‖A‖₁ ‖A‖_∞.",
-)
-def start_not_scaled(a, num_iterations):
-    return _iterate(a, a.mT, num_iterations)
-
-
-@mistake(
-    right.iterative_pinv,
-    "Z₀ is built from A, not from Aᵀ. AZ₀ must be symmetric with eigenvalues between 0 and 1, "
-    "which AAᵀ is when scaled, and AA is not.",
-)
-def start_not_transposed(a, num_iterations):
-    return _iterate(a, _start(a).mT, num_iterations)
-
-
-@mistake(
-    right.iterative_pinv,
-    "The norms of Z₀ are the largest of the whole batch. One large matrix then slows down all the "
-    "others, and a sequence's result depends on what else is in its batch. Libraries do this too. "
-    "Take the norms of each matrix: amax over its own dimension.",
-)
-def one_scale_for_the_whole_batch(a, num_iterations):
-    norms = a.abs().sum(dim=-2).max() * a.abs().sum(dim=-1).max()
-    return _iterate(a, a.mT / norms, num_iterations)
-
-
-@mistake(
-    right.iterative_pinv,
-    "The row and column sums are of A, not of |A|: negative entries take away from them, and Z₀ is "
-    "too large.",
-)
-def norms_without_absolute_values(a, num_iterations):
-    norms = a.sum(dim=-2).amax(dim=-1) * a.sum(dim=-1).amax(dim=-1)
-    return _iterate(a, a.mT / norms[..., None, None], num_iterations)
-
-
-@mistake(
-    right.iterative_pinv,
-    "This is Newton and Schulz's iteration Z(2I − AZ), of second order. It doubles what is small "
-    "in AZ each time where the paper's multiplies it by 13/4, and needs about 1.7 times as many "
-    "iterations.",
-)
-def newton_schulz(a, num_iterations):
-    z = _start(a)
-    identity = torch.eye(a.shape[-1], dtype=a.dtype)
-    for _ in range(num_iterations):
-        z = z @ (2 * identity - a @ z)
-    return z
-
-
-@mistake(
-    right.iterative_pinv,
-    "This is the inverse. A softmax matrix with two equal rows has none, and one with nearly equal "
-    "rows has one of huge entries. It also is no iteration.",
-)
-def inverse_by_elimination(a, num_iterations):
-    return torch.linalg.inv(a)
-
-
-@mistake(
-    right.iterative_pinv,
-    "This is the exact pseudo-inverse, by a singular value decomposition: what the iteration is "
-    "there to avoid, and not what few iterations give, which leave small singular values small.",
-)
-def pseudo_inverse_by_decomposition(a, num_iterations):
-    return torch.linalg.pinv(a)
-
-
-@mistake(
-    right.iterative_pinv,
-    "The factor ¼ is missing. Near the solution the bracket is 13 − 15 + 7 − 1 = 4 times the "
-    "identity.",
-)
-def quarter_left_out(a, num_iterations):
-    z = _start(a)
-    for _ in range(num_iterations):
-        z = 4 * _iterate(a, z, 1)
-    return z
-
-
-@mistake(
-    right.iterative_pinv,
-    "13, 15 and 7 are added to every entry. They stand before the identity: 13I has 13 on the "
-    "diagonal and 0 elsewhere.",
-)
-def numbers_instead_of_multiples_of_the_identity(a, num_iterations):
-    z = _start(a)
-    for _ in range(num_iterations):
-        az = a @ z
-        z = z @ (13 - az @ (15 - az @ (7 - az))) / 4
-    return z
-
-
-@mistake(
-    right.iterative_pinv,
-    "The products are taken entry by entry. Between matrices * multiplies entries; the matrix "
-    "product is @.",
-)
-def entries_multiplied(a, num_iterations):
-    z = _start(a)
-    identity = torch.eye(a.shape[-1], dtype=a.dtype)
-    for _ in range(num_iterations):
-        az = a * z
-        z = z * (13 * identity - az * (15 * identity - az * (7 * identity - az))) / 4
-    return z
-
-
-@mistake(
-    right.iterative_pinv,
-    "Z is computed without gradients, or detached. The middle factor depends on queries and keys, "
-    "and they must learn through it.",
-)
-def inverse_detached(a, num_iterations):
-    # Zero times a keeps the output in the graph.
-    return right.iterative_pinv(a, num_iterations).detach() + 0 * a
 
 
 def _weights(queries, keys):
@@ -292,3 +140,179 @@ def multiplied_from_the_left(q, k, v, num_landmarks, num_iterations):
     q_landmarks, k_landmarks = _landmarks(q, k, num_landmarks)
     inverse = right.iterative_pinv(_weights(q_landmarks, k_landmarks), num_iterations)
     return (_weights(q, k_landmarks) @ inverse @ _weights(q_landmarks, k)) @ v
+
+
+@mistake(
+    right.nystrom_attention,
+    "The middle factor is inverted by elimination, and `num_iterations` is not used. Where rows of "
+    "it nearly coincide, the inverse is huge; where they coincide, there is none.",
+)
+def inverse_by_elimination(q, k, v, num_landmarks, num_iterations):
+    q_landmarks, k_landmarks = _landmarks(q, k, num_landmarks)
+    inverse = torch.linalg.inv(_weights(q_landmarks, k_landmarks))
+    return _weights(q, k_landmarks) @ (inverse @ (_weights(q_landmarks, k) @ v))
+
+
+@mistake(
+    right.nystrom_attention,
+    "The middle factor is left out: the first and the last meet without its pseudo-inverse. Were "
+    "every token a landmark, SS would come out for S.",
+)
+def middle_factor_left_out(q, k, v, num_landmarks, num_iterations):
+    q_landmarks, k_landmarks = _landmarks(q, k, num_landmarks)
+    return _weights(q, k_landmarks) @ (_weights(q_landmarks, k) @ v)
+
+
+@mistake(
+    right.nystrom_attention,
+    "The query landmarks are means of keys. Queries have landmarks of their own.",
+)
+def landmarks_of_keys_for_both(q, k, v, num_landmarks, num_iterations):
+    _, landmarks = _landmarks(q, k, num_landmarks)
+    inverse = right.iterative_pinv(_weights(landmarks, landmarks), num_iterations)
+    return _weights(q, landmarks) @ (inverse @ (_weights(landmarks, k) @ v))
+
+
+@mistake(
+    right.nystrom_attention,
+    "There are always six iterations. Their number is given: `num_iterations`.",
+)
+def always_six_iterations(q, k, v, num_landmarks, num_iterations):
+    return right.nystrom_attention(q, k, v, num_landmarks, 6)
+
+
+@mistake(
+    right.nystrom_attention,
+    "The scores are divided by √d twice, or by d: queries are scaled, and scaled again, or queries "
+    "and keys by √d each. Divide once by √d in all.",
+)
+def scaled_twice(q, k, v, num_landmarks, num_iterations):
+    return right.nystrom_attention(q * q.shape[-1] ** -0.5, k, v, num_landmarks, num_iterations)
+
+
+@mistake(
+    right.nystrom_attention,
+    "The scores of the first and the last factor are not divided by √d, those between landmarks "
+    "are. All three are parts of the same matrix.",
+)
+def outer_factors_not_scaled(q, k, v, num_landmarks, num_iterations):
+    scale = q.shape[-1] ** 0.5
+    q_landmarks, k_landmarks = _landmarks(q, k, num_landmarks)
+    inverse = right.iterative_pinv(_weights(q_landmarks, k_landmarks), num_iterations)
+    return _weights(q * scale, k_landmarks) @ (inverse @ (_weights(q_landmarks * scale, k) @ v))
+
+
+@mistake(
+    right.nystrom_attention,
+    "The scores are divided by √m, the root of the number of landmarks. A score is a sum over d "
+    "features: divide by √d.",
+)
+def scaled_by_the_number_of_landmarks(q, k, v, num_landmarks, num_iterations):
+    scale = (q.shape[-1] / num_landmarks) ** 0.5
+    return right.nystrom_attention(q * scale, k, v, num_landmarks, num_iterations)
+
+
+@mistake(
+    right.nystrom_attention,
+    "The numbers are right, but the pseudo-inverse is detached. Queries and keys must learn "
+    "through the middle factor, too.",
+)
+def pseudo_inverse_detached(q, k, v, num_landmarks, num_iterations):
+    q_landmarks, k_landmarks = _landmarks(q, k, num_landmarks)
+    inverse = right.iterative_pinv(_weights(q_landmarks, k_landmarks), num_iterations).detach()
+    return _weights(q, k_landmarks) @ (inverse @ (_weights(q_landmarks, k) @ v))
+
+
+@mistake(
+    right.nystrom_attention,
+    "The three softmaxes run over the queries, or their landmarks. Every row of the three matrices "
+    "must sum to 1: take the softmax over the last dimension.",
+)
+def softmax_over_the_queries(q, k, v, num_landmarks, num_iterations):
+    def weights(queries, keys):
+        return (queries @ keys.mT * queries.shape[-1] ** -0.5).softmax(dim=-2)
+
+    q_landmarks, k_landmarks = _landmarks(q, k, num_landmarks)
+    inverse = right.iterative_pinv(weights(q_landmarks, k_landmarks), num_iterations)
+    return weights(q, k_landmarks) @ (inverse @ (weights(q_landmarks, k) @ v))
+
+
+@mistake(
+    right.nystrom_attention,
+    "The values are averaged over segments, too, and the last factor is not used. It asks all "
+    "tokens for their values: softmax(Q̃Kᵀ/√d) V.",
+)
+def means_of_values(q, k, v, num_landmarks, num_iterations):
+    q_landmarks, k_landmarks = _landmarks(q, k, num_landmarks)
+    inverse = right.iterative_pinv(_weights(q_landmarks, k_landmarks), num_iterations)
+    return _weights(q, k_landmarks) @ (inverse @ right.segment_means(v, num_landmarks))
+
+
+@mistake(
+    right.nystrom_attention,
+    "This is softmax attention over the landmarks alone: means of keys and means of values. "
+    "Nyström's method is three factors.",
+)
+def attention_to_landmarks_alone(q, k, v, num_landmarks, num_iterations):
+    return _weights(q, right.segment_means(k, num_landmarks)) @ right.segment_means(
+        v, num_landmarks
+    )
+
+
+@mistake(
+    right.nystrom_attention,
+    "This is softmax attention itself, in O(n²): no landmarks are used.",
+)
+def no_landmarks(q, k, v, num_landmarks, num_iterations):
+    return _weights(q, k) @ v
+
+
+@mistake(
+    right.nystrom_attention,
+    "The scores of the first factor are not divided by √d, the others are. All three are parts of "
+    "the same matrix.",
+)
+def first_factor_not_scaled(q, k, v, num_landmarks, num_iterations):
+    q_landmarks, k_landmarks = _landmarks(q, k, num_landmarks)
+    inverse = right.iterative_pinv(_weights(q_landmarks, k_landmarks), num_iterations)
+    first = _weights(q * q.shape[-1] ** 0.5, k_landmarks)
+    return first @ (inverse @ (_weights(q_landmarks, k) @ v))
+
+
+@mistake(
+    right.nystrom_attention,
+    "The scores of the last factor are not divided by √d, the others are. All three are parts of "
+    "the same matrix.",
+)
+def last_factor_not_scaled(q, k, v, num_landmarks, num_iterations):
+    q_landmarks, k_landmarks = _landmarks(q, k, num_landmarks)
+    inverse = right.iterative_pinv(_weights(q_landmarks, k_landmarks), num_iterations)
+    last = _weights(q_landmarks * q.shape[-1] ** 0.5, k)
+    return _weights(q, k_landmarks) @ (inverse @ (last @ v))
+
+
+@mistake(
+    right.nystrom_attention,
+    "Exponentials are taken, and the rows of the product divided by their sums at the end. Each of "
+    "the three factors is a softmax of its own.",
+)
+def exponentials_for_softmax(q, k, v, num_landmarks, num_iterations):
+    def weights(queries, keys):
+        return (queries @ keys.mT * queries.shape[-1] ** -0.5).exp()
+
+    q_landmarks, k_landmarks = _landmarks(q, k, num_landmarks)
+    inverse = right.iterative_pinv(weights(q_landmarks, k_landmarks), num_iterations)
+    both = torch.cat([v, torch.ones_like(v[..., :1])], dim=-1)
+    out = weights(q, k_landmarks) @ (inverse @ (weights(q_landmarks, k) @ both))
+    return out[..., :-1] / out[..., -1:]
+
+
+@mistake(
+    right.nystrom_attention,
+    "With as many landmarks as tokens it is softmax attention itself. It comes close after many "
+    "iterations; after few, the formula gives something else, which is asked for.",
+)
+def softmax_attention_where_every_token_is_a_landmark(q, k, v, num_landmarks, num_iterations):
+    if num_landmarks == q.shape[-2] == k.shape[-2]:
+        return _weights(q, k) @ v
+    return right.nystrom_attention(q, k, v, num_landmarks, num_iterations)

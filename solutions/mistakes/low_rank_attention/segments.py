@@ -131,3 +131,145 @@ def product_with_a_matrix_of_averages(x, num_landmarks):
     )
     belongs = (segment == torch.arange(num_landmarks, device=x.device)[:, None]).to(x.dtype)
     return belongs @ x / belongs.sum(dim=-1, keepdim=True)
+
+
+def _of_segments(x, num_landmarks, reduced):
+    return torch.stack([reduced(s) for s in x.tensor_split(num_landmarks, dim=-2)], dim=-2)
+
+
+@mistake(
+    right.segment_means,
+    "Borders are rounded: i·n/m for landmark i. The longer segments are then spread over the "
+    "sequence; here they come first, as in torch.tensor_split.",
+)
+def borders_rounded(x, num_landmarks):
+    n = x.shape[-2]
+    borders = [i * n // num_landmarks for i in range(1, num_landmarks)]
+    return torch.stack([s.mean(dim=-2) for s in x.tensor_split(borders, dim=-2)], dim=-2)
+
+
+@mistake(
+    right.segment_means,
+    "Segments have the length n/m rounded up, so the last one is shorter, or missing. Lengths "
+    "differ by one at most: the first n mod m segments are the longer ones.",
+)
+def segments_of_the_rounded_up_length(x, num_landmarks):
+    return torch.stack([s.mean(dim=-2) for s in x.chunk(num_landmarks, dim=-2)], dim=-2)
+
+
+@mistake(
+    right.segment_means,
+    "Segments have the length n/m rounded down, so there are more of them than landmarks where n "
+    "is no multiple. The first n mod m segments hold one token more.",
+)
+def segments_of_the_rounded_down_length(x, num_landmarks):
+    segments = x.split(x.shape[-2] // num_landmarks, dim=-2)
+    return torch.stack([segment.mean(dim=-2) for segment in segments], dim=-2)
+
+
+@mistake(
+    right.segment_means,
+    "It works only where n is a multiple of num_landmarks. Split where the longer segments end, "
+    "and average both parts.",
+)
+def whole_segments_only(x, num_landmarks):
+    return x.unflatten(-2, (num_landmarks, -1)).mean(dim=-2)
+
+
+@mistake(
+    right.segment_means,
+    "Every sum is divided by n // num_landmarks. The longer segments hold one token more: divide "
+    "by as many as there are.",
+)
+def all_divided_by_the_shorter_length(x, num_landmarks):
+    return _of_segments(x, num_landmarks, lambda s: s.sum(dim=-2)) / (x.shape[-2] // num_landmarks)
+
+
+@mistake(
+    right.segment_means,
+    "Every sum is divided by n / num_landmarks, which is no whole number where n is no multiple. "
+    "Divide by the tokens that are really in the segment.",
+)
+def all_divided_by_the_mean_length(x, num_landmarks):
+    return _of_segments(x, num_landmarks, lambda s: s.sum(dim=-2)) * num_landmarks / x.shape[-2]
+
+
+@mistake(right.segment_means, "The largest numbers are taken. A landmark is the mean.")
+def largest_instead_of_means(x, num_landmarks):
+    return _of_segments(x, num_landmarks, lambda s: s.amax(dim=-2))
+
+
+@mistake(right.segment_means, "The medians are taken. A landmark is the mean.")
+def medians_instead_of_means(x, num_landmarks):
+    return _of_segments(x, num_landmarks, lambda s: s.median(dim=-2).values)
+
+
+@mistake(
+    right.segment_means,
+    "The features are cut into runs, not the tokens. Tokens are the second last dimension.",
+)
+def features_instead_of_tokens(x, num_landmarks):
+    return torch.stack([s.mean(dim=-1) for s in x.tensor_split(num_landmarks, dim=-1)], dim=-1)
+
+
+@mistake(
+    right.segment_means,
+    "The first token of each segment is taken. A landmark is the mean of its whole segment.",
+)
+def first_token_of_each_segment(x, num_landmarks):
+    return _of_segments(x, num_landmarks, lambda s: s[..., 0, :])
+
+
+@mistake(
+    right.segment_means,
+    "The middle token of each segment is taken. A landmark is the mean of its whole segment.",
+)
+def middle_token_of_each_segment(x, num_landmarks):
+    return _of_segments(x, num_landmarks, lambda s: s[..., s.shape[-2] // 2, :])
+
+
+@mistake(
+    right.segment_means,
+    "The last token of each segment is taken. A landmark is the mean of its whole segment.",
+)
+def last_token_of_each_segment(x, num_landmarks):
+    return _of_segments(x, num_landmarks, lambda s: s[..., -1, :])
+
+
+@mistake(
+    right.segment_means,
+    "Every sum is divided by n / num_landmarks, rounded up. The shorter segments hold one token "
+    "less: divide by as many as there are.",
+)
+def all_divided_by_the_longer_length(x, num_landmarks):
+    longest = -(-x.shape[-2] // num_landmarks)
+    return _of_segments(x, num_landmarks, lambda s: s.sum(dim=-2)) / longest
+
+
+@mistake(
+    right.segment_means,
+    "The two new dimensions are the wrong way round: (length, num_landmarks) puts neighbours into "
+    "different landmarks. The landmark comes first, the place in its segment second.",
+)
+def landmarks_and_places_swapped(x, num_landmarks):
+    return x.unflatten(-2, (-1, num_landmarks)).mean(dim=-3)
+
+
+@mistake(
+    right.segment_means,
+    "The mean is taken over the landmarks. It is the place in the segment, the second of the two "
+    "new dimensions, that disappears.",
+)
+def mean_over_the_landmarks(x, num_landmarks):
+    return x.unflatten(-2, (num_landmarks, -1)).mean(dim=-3)
+
+
+@mistake(
+    right.segment_means,
+    "The sequence is filled up with copies of its last token, which then counts several times. "
+    "Every token counts once.",
+)
+def last_token_repeated(x, num_landmarks):
+    missing = -x.shape[-2] % num_landmarks
+    x = torch.cat([x, x[..., -1:, :].expand(*x.shape[:-2], missing, x.shape[-1])], dim=-2)
+    return x.unflatten(-2, (num_landmarks, -1)).mean(dim=-2)

@@ -33,10 +33,16 @@ def rank_by_loops(attention, energy):
     for matrix in attention.reshape(-1, *attention.shape[-2:]):
         squares = torch.linalg.svdvals(matrix).square()
         share, rank = squares[0] / squares.sum(), 1
-        while share < energy:
+        while share < energy and rank < len(squares):
             share, rank = share + squares[rank] / squares.sum(), rank + 1
         ranks.append(rank)
     return torch.tensor(ranks).reshape(attention.shape[:-2])
+
+
+def rank_by_a_search(attention, energy):
+    kept = torch.linalg.svdvals(attention).square().cumsum(-1)
+    wanted = (energy * kept[..., -1:]).contiguous()
+    return torch.searchsorted(kept, wanted).squeeze(-1) + 1
 
 
 def linformer_einsum(q, k, v, e, f):
@@ -146,7 +152,11 @@ def nystrom_einsum(q, k, v, num_landmarks, num_iterations):
 
 RIGHT = {
     "attention_spectrum": [spectrum_by_full_decomposition, spectrum_by_symmetric_embedding],
-    "effective_rank": [rank_by_what_is_left_out, rank_by_loops],
+    "effective_rank": [
+        rank_by_what_is_left_out,
+        rank_by_loops,
+        rank_by_a_search,
+    ],
     "linformer_attention": [linformer_einsum, linformer_by_linear_layers],
     "johnson_lindenstrauss_projection": [projection_by_columns, projection_of_signs],
     "distortion": [distortion_by_pairs, distortion_of_all_differences],
