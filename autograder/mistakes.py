@@ -22,7 +22,7 @@ from autograder.exercise import (
 from autograder.general_mistakes import GENERAL, shows
 from autograder.lines import MISSING, Answers, Truths, failed, judge_parts
 
-_COUNTED = ("work", "calls", "largest_tensor")
+_COUNTED = ("work", "calls", "largest_tensor", "products")
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,8 @@ def _compared(part: Part, case: str, answer: Answer) -> Answer:
 
 
 def _cost_the_same(answers: Answers, others: Answers) -> bool:
-    # Within a factor of 2: an n × n and an n × d × d tensor are further apart, and a loop too.
+    # Within a factor of 2: an n × n and an n × d × d tensor are further apart, and a loop too. The
+    # products of tiles are counted one by one.
     for case, theirs in others.items():
         mine = answers.get(case, MISSING)
         if isinstance(mine, Raised) or isinstance(theirs, Raised):
@@ -116,6 +117,8 @@ def _cost_the_same(answers: Answers, others: Answers) -> bool:
         for name in _COUNTED:
             if name in theirs:
                 if name not in mine or mine[name].shape != theirs[name].shape:
+                    return False
+                if name == "products" and not torch.equal(mine[name], theirs[name]):
                     return False
                 ratio = mine[name] / theirs[name]
                 if not ((ratio > 0.5) & (ratio < 2)).all():

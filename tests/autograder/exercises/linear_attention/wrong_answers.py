@@ -236,7 +236,7 @@ EPSILON = "something added to the normaliser"
 WRONG = {
     "elu_feature_map": {elu_for_four_axes: ONE_RANK, elu_of_erased_input: OVERWRITES},
     "linear_attention": {
-        normaliser_with_a_floor: "",
+        normaliser_with_a_floor: "rows that are off by a factor",
         normaliser_plus_a_thousandth: EPSILON,
         always_float32: SHORT,
         linear_for_four_axes: ONE_RANK,
@@ -249,7 +249,7 @@ WRONG = {
         causal_in_four_times_the_chunk: "",
     },
     "recurrent_step": {
-        step_with_a_floor: "",
+        step_with_a_floor: "rows that are off by a factor",
         step_for_three_axes: ONE_RANK,
         step_in_float32: SHORT,
     },

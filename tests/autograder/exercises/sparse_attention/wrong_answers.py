@@ -219,7 +219,7 @@ WRONG = {
     },
     "sliding_window_attention": {
         rows_of_the_matrix_one_after_another: "a number for every pair of tokens",
-        window_always_in_single_precision: "another type of numbers",
+        window_always_in_single_precision: "fewer digits than it was given",
         exponentials_without_a_maximum: "",
         chunks_of_64: "",
         window_token_by_token: "token after token",
