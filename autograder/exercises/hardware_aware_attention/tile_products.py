@@ -62,7 +62,7 @@ def tile_products(run: Run) -> Part:
         signs={
             "block q and block k exchanged": _tiles_are(lambda q, k: (k, q)),
             "tiles of a size of its own": _of_one_size,
-            "one row at a time": _row_by_row,
+            "tiles of one row each": _row_by_row,
             "all keys at once": _tiles_are(lambda q, k: (q, KEYS)),
             "all queries at once": _tiles_are(lambda q, k: (QUERIES, k)),
             "all scores at once": _tiles_are(lambda q, k: (QUERIES, KEYS)),

@@ -320,7 +320,7 @@ def tiles_of_a_size_of_its_own(*args):
     "Queries or keys are taken one at a time. Take a whole tile in one product, block_q queries "
     "with block_k keys.",
 )
-def one_row_at_a_time(*args):
+def tiles_of_one_row_each(*args):
     *tensors, _, block_k, causal = args
     return right.flash_backward(*tensors, 1, block_k, causal)
 

@@ -153,8 +153,8 @@ lse_not_subtracted, lse_not_subtracted_in_dk = _in_both(
     {"tl.exp(scores - lse[:, None])": "tl.exp(scores)"},
 )
 
-powers_of_two, powers_of_two_in_dk = _in_both(
-    "powers_of_two",
+powers_of_two_for_exponentials, powers_of_two_in_dk = _in_both(
+    "powers_of_two_for_exponentials",
     "exp2(x) is 2ˣ, and exp(x) is 2^(x · log₂ e): multiply by log₂ e = 1.4427 before exp2, or use "
     "exp.",
     {"tl.exp(scores": "tl.exp2(scores"},

@@ -125,7 +125,7 @@ def tiles_of_a_size_of_its_own(q, k, v, block_q, block_k, causal):
     "Queries or keys are taken one at a time. Take a whole tile in one product, block_q queries "
     "with block_k keys.",
 )
-def one_row_at_a_time(q, k, v, block_q, block_k, causal):
+def tiles_of_one_row_each(q, k, v, block_q, block_k, causal):
     return right.tiled_attention(q, k, v, 1, block_k, causal)
 
 

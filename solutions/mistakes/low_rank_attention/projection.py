@@ -249,7 +249,7 @@ def largest_ratio(points, projection):
     right.distortion,
     "This is the distortion of each pair. Return the largest of them, one number.",
 )
-def each_pair(points, projection):
+def a_number_for_each_pair(points, projection):
     return (_ratios(points, projection) - 1).abs()
 
 
@@ -258,7 +258,7 @@ def each_pair(points, projection):
     "This is the smallest distortion. The lemma promises something for every pair: take the "
     "largest.",
 )
-def smallest(points, projection):
+def smallest_for_largest(points, projection):
     return (_ratios(points, projection) - 1).abs().min()
 
 

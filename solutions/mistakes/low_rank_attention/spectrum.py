@@ -156,7 +156,7 @@ def roots_of_the_eigenvalues_of_the_larger_product(attention):
     right.attention_spectrum,
     "These are running sums of the singular values. The spectrum is the values themselves.",
 )
-def running_sums(attention):
+def values_summed_up_on_the_way(attention):
     return torch.linalg.svdvals(attention).cumsum(dim=-1)
 
 

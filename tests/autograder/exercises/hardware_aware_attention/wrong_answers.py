@@ -207,8 +207,8 @@ WRONG = KERNELS | {
         lowest_number_of_minus_100: "",
     },
     "tiled_attention": {
-        query_by_query: "one row at a time",
-        key_by_key: "one row at a time",
+        query_by_query: "tiles of one row each",
+        key_by_key: "tiles of one row each",
         output_alone: "",
         logsumexp_with_a_last_dimension: "axes of length 1",
         logsumexp_to_the_base_2: "",
@@ -220,7 +220,7 @@ WRONG = KERNELS | {
         hidden_by_minus_1000: "",
         a_tenth_of_a_millionth_in_the_sum: "a small number added to the sum",
         tiles_of_32_queries: "",
-        one_tile_too_many_above_the_diagonal: "tiles above the diagonal computed",
+        one_tile_too_many_above_the_diagonal: "",
     },
     "attention_hbm_traffic": {
         n_and_d_swapped: "",
@@ -230,7 +230,7 @@ WRONG = KERNELS | {
     "flash_backward": {
         gradients_in_another_order: "",
         lse_of_at_least_0: "",
-        backward_query_by_query: "one row at a time",
+        backward_query_by_query: "tiles of one row each",
         dense_backward: "all weights at once",
         grad_out_overwritten: "it overwrites what it is given",
         backward_for_four_axes_alone: "for one number of axes only",
