@@ -263,7 +263,7 @@ def test_make_lab_builds_nothing_and_opens_jupyterlab_with_the_courses_settings(
 @needs_make
 def test_a_python_that_is_too_old_is_named_and_nothing_is_made(checkout):
     old = "import sys; sys.version_info = (3, 10, 0); sys.version = '3.10.0'; exec(sys.argv[1])"
-    checkout.python.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{old}" "$2"\n')
+    checkout.python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{old}" "$2"\n')
     result = checkout.make("lab")
     assert result.returncode != 0
     assert "needs Python 3.11 or newer" in result.stderr
