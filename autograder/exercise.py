@@ -181,7 +181,7 @@ class Exercise:
             drawn = part.cases(Generator().manual_seed(seed))
             if twice := cases.keys() & drawn.keys():
                 raise ValueError(f"{self.name} has two cases called {', '.join(sorted(twice))}")
-            cases |= {name: Case(part.name, inputs) for name, inputs in drawn.items()}
+            cases |= {name: Case(part.name, _written_out(inputs)) for name, inputs in drawn.items()}
         return cases
 
 
@@ -190,6 +190,14 @@ ALL_PAIRS, ONE_AT_A_TIME = "a number for every pair of tokens", "token after tok
 ALL_PAIRS_IN_PARTS = "all pairs of tokens, a part at a time"
 """What the signs of a part that counts costs are called."""
 KEEPS_INPUTS = "what it is given stays as it was"
+
+
+def _written_out(inputs: Inputs) -> Inputs:
+    """The same inputs; tensors that repeat numbers of theirs hold each of them, as if sent."""
+    return {
+        name: value.contiguous() if isinstance(value, Tensor) and 0 in value.stride() else value
+        for name, value in inputs.items()
+    }
 
 
 def is_mutable(value: object) -> bool:

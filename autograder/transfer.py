@@ -23,6 +23,15 @@ class MalformedError(Exception):
     """What came back is no set of answers; the text says why."""
 
 
+def _order_in_memory(tensor: Tensor) -> list[int]:
+    """Its axes from the one whose entries lie furthest apart on."""
+    axes = list(range(tensor.dim()))
+    # An axis of length 1 lies anywhere.
+    if tensor.is_contiguous():
+        return axes
+    return sorted(axes, key=tensor.stride, reverse=True)
+
+
 def pack_cases(cases: dict[str, Case]) -> bytes:
     """The cases as bytes. A tensor whose axes lie in another order in memory keeps that."""
     tensors: dict[str, Tensor] = {}
@@ -31,7 +40,7 @@ def pack_cases(cases: dict[str, Case]) -> bytes:
         inputs, orders = {}, {}
         for key, value in case.inputs.items():
             if isinstance(value, Tensor):
-                orders[key] = sorted(range(value.dim()), key=value.stride, reverse=True)
+                orders[key] = _order_in_memory(value)
                 tensors[name + _SEPARATOR + key] = value.permute(orders[key]).contiguous().clone()
                 value = None  # only its place: the file keeps another order
             inputs[key] = value

@@ -135,12 +135,14 @@ def sends_what_is_no_number(cases, answers):
     given = autograder.transfer.unpack_cases(Path(cases).read_bytes())
     found = {
         case: {
-            "output": torch.full((*inputs["q"].shape[:-1], inputs["v"].shape[-1]), torch.nan),
-            **{"grad_" + x: torch.full_like(inputs[x], torch.nan) for x in "qkv"},
+            "output": torch.full(
+                (*drawn.inputs["q"].shape[:-1], drawn.inputs["v"].shape[-1]), torch.nan
+            ),
+            **{"grad_" + x: torch.full_like(drawn.inputs[x], torch.nan) for x in "qkv"},
         }
-        if "q" in inputs
+        if "q" in drawn.inputs
         else {x: torch.full((3,), torch.nan) for x in ("work", "calls", "largest_tensor")}
-        for case, inputs in given.items()
+        for case, drawn in given.items()
     }
     Path(answers).write_bytes(autograder.transfer.pack_answers(found, ""))
 
@@ -168,9 +170,9 @@ def sends_a_shape_of_many_dimensions(cases, answers):
 # --- Where they are exchanged --------------------------------------------------------------------
 
 
-@cell("Your function gave no answer", **NOTHING)
+@cell()
 def takes_the_places_of_the_cases():
-    """Takes the names under which the judge is going to send cases and to look for answers."""
+    """Takes names under which the judge could send cases and look for answers."""
     for number in range(100):
         for name in ("cases", "answers"):
             with open(f"/scratch/exchange/{number}.{name}", "w") as file:

@@ -355,8 +355,8 @@ def makes_many_files():
 @cell(PRINTED)
 def prints_for_ever():
     """Prints a gigabyte."""
-    for _ in range(100_000):
-        print("6" * 10_000)
+    for _ in range(5_000):
+        print("6" * 200_000)
 
 
 @cell(LEFT_OUT)

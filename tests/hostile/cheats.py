@@ -13,6 +13,7 @@ import torch
 
 from tests.hostile.corpus import (
     ATTACKED,
+    EXERCISES,
     NOTHING,
     WITHOUT_COST,
     cell,
@@ -20,6 +21,7 @@ from tests.hostile.corpus import (
 
 SHAPE = "output has shape"
 LONG = "on a long sequence"
+ALL = EXERCISES[ATTACKED].points
 QUADRATIC = {ATTACKED: WITHOUT_COST}
 
 
@@ -147,14 +149,14 @@ def patches_what_the_judge_calls():
 @cell(LONG, at=ATTACKED, **QUADRATIC)
 def forges_the_cost():
     """Has the cost of an n × n matrix counted as if there were none."""
-    import autograder.probes
+    import autograder.cost
     from course.measure import Cost
 
     def count_cost(function):
         function()
         return Cost(work=1, calls=1, largest_tensor=1)
 
-    autograder.probes.count_cost = count_cost
+    autograder.cost.count_cost = count_cost
 
     def linear_attention(q, k, v, feature_map):
         weights = feature_map(q) @ feature_map(k).mT
@@ -164,14 +166,14 @@ def forges_the_cost():
 @cell("no PyTorch operation was seen", at=ATTACKED, **QUADRATIC)
 def claims_a_cost_that_is_no_number():
     """Has NaN counted, which is not larger than anything."""
-    import autograder.probes
+    import autograder.cost
     from course.measure import Cost
 
     def count_cost(function):
         function()
         return Cost(float("nan"), float("nan"), float("nan"))
 
-    autograder.probes.count_cost = count_cost
+    autograder.cost.count_cost = count_cost
 
     def linear_attention(q, k, v, feature_map):
         weights = feature_map(q) @ feature_map(k).mT
@@ -287,7 +289,7 @@ def ends_a_process_that_has_computed():
         return (q @ (k.mT @ v)) / (q @ k.sum(-2).unsqueeze(-1))
 
 
-@cell("linear_attention: 6 of 6 points", at=ATTACKED, linear_attention=6)
+@cell(f"linear_attention: {ALL} of {ALL} points", at=ATTACKED, linear_attention=ALL)
 def forges_nothing():
     """Solves the exercise honestly: all points, whatever else is graded beside it."""
 

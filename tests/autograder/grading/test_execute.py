@@ -44,7 +44,8 @@ def graded(folder: Path, cells: list[str], names: list[str], **settings: object)
 
 
 def points(notebook: NotebookNode) -> dict[str, int]:
-    reports = [o.data[MIMETYPE] for c in notebook.cells for o in c.outputs if MIMETYPE in o.data]
+    shown = [o.get("data", {}) for cell in notebook.cells for o in cell.outputs]
+    reports = [data[MIMETYPE] for data in shown if MIMETYPE in data]
     return {report["exercise"]: report["points"] for report in reports}
 
 
