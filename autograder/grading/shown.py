@@ -27,6 +27,7 @@ MODULES = {
         "__init__.py",
         "data",
         "hardware.py",
+        "interpreter.py",
         "machine.py",
         "machine_code.py",
         "measure.py",
