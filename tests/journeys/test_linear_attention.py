@@ -54,7 +54,7 @@ def test_a_learner_reads_writes_checks_and_validates(lab, page):
     replace_source(page, stub, RIGHT)
     run_cell(page, stub)
     run_cell(page, check)
-    expect(check).to_contain_text("3 of 3 points")
+    expect(check).to_contain_text("4 of 4 points")
     expect(check).not_to_contain_text("✗ failed")
 
     page.keyboard.press("Control+S")

@@ -149,4 +149,4 @@ def test_a_grading_that_is_ended_keeps_the_scores_until_the_next(classroom, monk
     classroom.autograde()
     assert rows_of(classroom) == rows
     assert (classroom.course / "autograded" / "ada" / NAME / f"{NAME}.ipynb").exists()
-    assert not classroom.grades()["ada"][WRITTEN].needs_manual_grade
+    assert classroom.grades()["ada"][WRITTEN].needs_manual_grade
