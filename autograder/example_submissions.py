@@ -54,12 +54,25 @@ def mistake_source(mistake: Mistake) -> str:
     """A declared mistake as the cell of its exercise: other exercises are called by their names."""
     function = _python(mistake)
     module = inspect.getmodule(function)
-    helpers = [name for name in function.__code__.co_names if name.startswith("_")]
+    helpers = _helpers_of(function, module)
     parts = [inspect.getsource(getattr(module, name)) for name in helpers]
     text = "\n\n".join([*parts, _text(mistake)]).replace("right.", "")
     if function is not mistake.function:
         text = f"{_KERNEL}@triton.jit\n{text}"
     return _IMPORTS + text.replace(f"def {function.__name__}(", f"def {mistake.exercise}(")
+
+
+def _helpers_of(function: FunctionType, module: Any) -> list[str]:
+    """The names of a module's own functions that a function calls, and of those that they call."""
+    found: list[str] = []
+    waiting = [function]
+    while waiting:
+        for name in waiting.pop().__code__.co_names:
+            helper = getattr(module, name, None) if name.startswith("_") else None
+            if isinstance(helper, FunctionType) and name not in found:
+                found.append(name)
+                waiting.append(helper)
+    return found
 
 
 def _python(mistake: Mistake) -> FunctionType:
