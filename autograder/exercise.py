@@ -231,13 +231,14 @@ TOLERANCES = {
 }
 
 
-def wrong_entries(actual: Tensor, expected: Tensor) -> Tensor:
+def wrong_entries(actual: Tensor, expected: Tensor, beside: float = 0.0) -> Tensor:
     """Where `actual` is further from `expected`, the float64 truth, than its dtype explains.
 
-    Both have the same shape.
+    Both have the same shape. beside: a number of the size that the tensor's usually have, where
+    these are so small that they can be rounding alone.
     """
     relative, absolute = TOLERANCES[actual.dtype]
-    largest = expected.abs().max() if expected.numel() else torch.tensor(0.0)
+    largest = max(expected.abs().max().item() if expected.numel() else 0.0, beside)
     bound = relative * expected.abs() + absolute * largest
     return ~((actual.double() - expected.double()).abs() <= bound)
 

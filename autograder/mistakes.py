@@ -87,13 +87,13 @@ def _recognises(
     # What the mistake was not run on tells nothing of it.
     cases = {name: case for name, case in cases.items() if name in mistake.answers}
     expected = {name: truth for name, truth in expected.items() if name in cases}
-    if not cases or not _agree(exercise, cases, answers, mistake.answers):
+    if not cases or not agree(exercise, cases, answers, mistake.answers, expected):
         return False
-    if not _agree(exercise, cases, mistake.answers, expected):
+    if wrong_in_numbers(exercise, cases, mistake.answers, expected):
         return True
     mine = failed(judge_parts(exercise, cases, answers, expected))
     theirs = failed(judge_parts(exercise, cases, mistake.answers, expected))
-    return mine == theirs and _cost_the_same(answers, mistake.answers)
+    return bool(mine) and mine == theirs and _cost_the_same(answers, mistake.answers)
 
 
 def _compared(part: Part, case: str, answer: Answer) -> Answer:
@@ -128,24 +128,28 @@ def _cost_the_same(answers: Answers, others: Answers) -> bool:
     return True
 
 
-def close(a: object, b: torch.Tensor) -> bool:
-    """Whether two tensors are equal within the tolerance; a may come from a student."""
+def close(a: object, b: torch.Tensor, beside: float = 0.0) -> bool:
+    """Whether two tensors are equal within the tolerance; a may come from a student.
+
+    beside: as in `wrong_entries`.
+    """
     if not isinstance(a, torch.Tensor) or a.shape != b.shape or a.dtype not in TOLERANCES:
         return False
     finite = a.isfinite() & b.isfinite()
     infinite_alike = torch.allclose(
         a[~finite].double(), b[~finite].double(), rtol=0, atol=0, equal_nan=True
     )
-    return infinite_alike and not wrong_entries(a[finite], b[finite]).any()
+    return infinite_alike and not wrong_entries(a[finite], b[finite], beside).any()
 
 
-def _agree(
+def agree(
     exercise: Exercise,
     cases: dict[str, Case],
     answers: Answers,
     others: Mapping[str, Answer | Raised],
+    expected: Truths,
 ) -> bool:
-    # Equal in every tensor that is held against the reference, or the same exception in both.
+    """Equal in every tensor that is held against the reference, or the same exception in both."""
     for name, theirs in others.items():
         mine = answers.get(name, MISSING)
         if isinstance(mine, Raised) or isinstance(theirs, Raised):
@@ -159,9 +163,33 @@ def _agree(
         ):
             return False  # one of them overwrites its inputs, which can make gradients wrong
         compared = _compared(exercise.part(cases[name].part), name, theirs)
-        if not all(key in mine and close(mine[key], tensor) for key, tensor in compared.items()):
-            return False
+        for key, tensor in compared.items():
+            # A gradient that should be there, and is 0 but for rounding, is so in both.
+            truth = expected.get(name, {}).get(key) if key.startswith("grad_") else None
+            usual = _largest(truth)
+            if key not in mine or not close(mine[key], tensor, usual):
+                return False
     return True
+
+
+def wrong_in_numbers(
+    exercise: Exercise, cases: dict[str, Case], answers: Answers, expected: Truths
+) -> bool:
+    """Whether some tensor of a mistake differs from the truth, or it raises an exception."""
+    held: dict[str, Answer] = {
+        name: {key: tensor for key, tensor in expected[name].items() if key in answer}
+        if not isinstance(answer, Raised)
+        else {}
+        for name, answer in answers.items()
+        if name in expected
+    }
+    return not agree(exercise, cases, answers, held, expected)
+
+
+def _largest(tensor: torch.Tensor | None) -> float:
+    if tensor is None or not tensor.isfinite().any():
+        return 0.0
+    return tensor[tensor.isfinite()].abs().max().item()
 
 
 def _raised_alike(mine: Answer | Raised, theirs: Answer | Raised) -> bool:

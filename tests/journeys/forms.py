@@ -278,7 +278,7 @@ def an_older_format(notebook):
     notebook.nbformat_minor = 2
 
 
-@form(validates=False)
+@form()
 def outputs_and_counts_lost(notebook):
     for cell in notebook.cells:
         cell.pop("outputs", None)

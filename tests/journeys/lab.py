@@ -127,9 +127,13 @@ def cell_with(page: Page, text: str) -> Locator:
 
 
 def run_cell(page: Page, cell: Locator) -> None:
-    cell.locator(".jp-InputPrompt").click()
+    """Run it and wait for its end: for another number than that of its last run."""
+    prompt = cell.locator(".jp-InputPrompt")
+    before = prompt.inner_text()
+    prompt.click()
     page.keyboard.press("Control+Enter")
-    expect(cell.locator(".jp-InputPrompt")).to_have_text(re.compile(r"\[\d+\]"), timeout=60_000)
+    expect(prompt).not_to_have_text(before, timeout=60_000)
+    expect(prompt).to_have_text(re.compile(r"\[\d+\]"), timeout=60_000)
     wait_until_idle(page)
 
 

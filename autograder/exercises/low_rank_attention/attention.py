@@ -15,8 +15,11 @@ PROJECTED = 16
 
 
 def _attention(generator: Generator, *shape: int, own: float = 0.0) -> Tensor:
-    """Softmax attention matrices of random scores; the larger `own`, the more they are diagonal."""
-    scores = normal(generator, *shape, scale=1.0 if own else 2.0)
+    """Softmax attention matrices of random scores, in float64, in which processors hardly differ.
+
+    The larger `own`, the more they are diagonal.
+    """
+    scores = normal(generator, *shape, scale=1.0 if own else 2.0).double()
     return (scores + own * torch.eye(*shape[-2:])).softmax(dim=-1)
 
 
@@ -28,17 +31,17 @@ def _spectrum_cases(generator: Generator) -> dict[str, Inputs]:
     # Tokens of three kinds: those of a kind have equal rows, so only three values are not 0.
     kinds = torch.randperm(9, generator=generator) % 3
     return {
-        "attention": {"attention": _attention(generator, 2, 3, 7, 7, own=4.0)},
-        "more keys than queries": {"attention": _attention(generator, 2, 5, 8, own=4.0)},
-        "more queries than keys": {"attention": _attention(generator, 2, 8, 5, own=4.0)},
-        "no batch": {"attention": _attention(generator, 6, 6, own=4.0)},
+        "attention": {"attention": _attention(generator, 2, 3, 7, 7, own=4.0).float()},
+        "more keys than queries": {"attention": _attention(generator, 2, 5, 8, own=4.0).float()},
+        "more queries than keys": {"attention": _attention(generator, 2, 8, 5, own=4.0).float()},
+        "no batch": {"attention": _attention(generator, 6, 6, own=4.0).float()},
         "one token": {"attention": torch.ones(2, 1, 1)},
-        "float64": in_float64({"attention": _attention(generator, 2, 5, 5, own=4.0)}),
+        "float64": {"attention": _attention(generator, 2, 5, 5, own=4.0)},
         # Small values, and far from being rounding.
         "nearly uniform": in_float64(
             {"attention": normal(generator, 2, 6, 6, scale=1e-3).double().softmax(dim=-1)}
         ),
-        "three kinds of tokens": {"attention": _attention(generator, 2, 3, 9)[:, kinds]},
+        "three kinds of tokens": {"attention": _attention(generator, 2, 3, 9)[:, kinds].float()},
     }
 
 
@@ -90,7 +93,7 @@ SPECTRUM = Exercise(
 def _rank_cases(generator: Generator) -> dict[str, Inputs]:
     # Random spectra are float64: in float32 a share could be as near to `energy` as its rounding.
     def case(*shape: int, energy: float) -> Inputs:
-        return in_float64({"attention": _attention(generator, *shape), "energy": energy})
+        return {"attention": _attention(generator, *shape), "energy": energy}
 
     flat = torch.full((8, 8), 1 / 8)
     sharp = torch.eye(8)[torch.randperm(8, generator=generator)]
@@ -108,7 +111,7 @@ def _rank_cases(generator: Generator) -> dict[str, Inputs]:
             "attention": (3 * torch.eye(6) + normal(generator, 100, 6, 6, scale=0.3)).softmax(-1),
             "energy": 1.0,
         },
-        "two batch axes": {"attention": _attention(generator, 2, 1, 5, 5), "energy": 0.9},
+        "two batch axes": {"attention": _attention(generator, 2, 1, 5, 5).float(), "energy": 0.9},
     }
 
 

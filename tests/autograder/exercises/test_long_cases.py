@@ -17,7 +17,7 @@ from course.measure import count_cost
 from course.specifications.linear_attention import dft_matrix
 from tests.autograder.exercises.versions import (
     EXERCISES,
-    FRESH_SEEDS,
+    FRESH,
     REFERENCES,
     RIGHT,
     each,
@@ -44,11 +44,11 @@ def cpu_seconds(function, *arguments):
 @each(("exercise", "right"), LONG_VERSIONS)
 def test_a_right_version_answers_the_long_cases_in_a_fraction_of_the_time(exercise, right):
     for part in long_parts(exercise):
-        cases = exercise.draw(FRESH_SEEDS[0], [part])
+        cases = exercise.draw(FRESH, [part])
         needed, expected = cpu_seconds(reference_answers, exercise, cases)
         used, (answers, _) = cpu_seconds(run_probe, exercise, right, cases)
         assert not failed(judge_parts(exercise, cases, answers, expected))
-        assert used < max(LONG_CPU_SECONDS, LONG_TIMES * needed) / 3
+        assert used < max(LONG_CPU_SECONDS, LONG_TIMES * needed) / 2
 
 
 def fourier_by_matrices(x):
@@ -89,7 +89,7 @@ TOO_LARGE_VERSIONS = [(e, f) for e in LONG for f in TOO_LARGE[e.name]]
 def bytes_of_the_largest_tensor(exercise, function):
     """On the long cases, in float32, found without computing any number."""
     largest = []
-    for case in exercise.draw(FRESH_SEEDS[0], long_parts(exercise)).values():
+    for case in exercise.draw(FRESH, long_parts(exercise)).values():
         probe = exercise.part(case.part).probe
         shapes = {
             name: value.to("meta") if isinstance(value, torch.Tensor) else value
@@ -121,26 +121,34 @@ def rows_at_a_time(q, k, v, feature_map):
     return torch.cat(outputs, dim=-2)
 
 
-def long_case(exercise, name, tokens):
-    """The first tokens of a long case."""
-    drawn = exercise.draw(FRESH_SEEDS[0], long_parts(exercise))[name]
-    first = {key: drawn.inputs[key][..., :tokens, :] for key in "qkv"}
-    return len(drawn.inputs["q"][0, 0]) / tokens, {name: replace(drawn, inputs=first)}
+def seconds_of_the_whole(exercise, function, name, first):
+    """(CPU seconds that a long case would take, the seconds allowed for it).
+
+    `first` cuts the inputs to a share that is measured.
+    """
+    drawn = exercise.draw(FRESH, long_parts(exercise))[name]
+    needed, _ = cpu_seconds(reference_answers, exercise, {name: drawn})
+    inputs = drawn.inputs | first(drawn.inputs)
+    used, _ = cpu_seconds(run_probe, exercise, function, {name: replace(drawn, inputs=inputs)})
+    share = inputs["q"].numel() / drawn.inputs["q"].numel()
+    return used / share, max(LONG_CPU_SECONDS, LONG_TIMES * needed)
 
 
 def test_rows_of_the_matrix_one_after_another_take_more_time_than_grading_gives():
     exercise = all_exercises()["linear_attention"]
-    times, case = long_case(exercise, "long", 2**17)
-    case["long"].inputs["q"] = case["long"].inputs["q"][..., :512, :]
-    needed, _ = cpu_seconds(reference_answers, exercise, case)
-    used, _ = cpu_seconds(run_probe, exercise, rows_at_a_time, case)
-    assert used * 2**17 / 512 > max(LONG_CPU_SECONDS, LONG_TIMES * needed) * times
+    needed, allowed = seconds_of_the_whole(
+        exercise, rows_at_a_time, "long", lambda inputs: {"q": inputs["q"][..., :512, :]}
+    )
+    assert needed > allowed
 
 
 def test_tokens_one_after_another_take_more_time_than_grading_gives():
     exercise = all_exercises()["causal_linear_attention"]
-    times, case = long_case(exercise, "many tokens", 2048)
     step_by_step = mistake_called("steps smaller than a chunk", exercise.name)
-    needed, _ = cpu_seconds(reference_answers, exercise, case)
-    used, _ = cpu_seconds(run_probe, exercise, step_by_step, case)
-    assert used * times > max(LONG_CPU_SECONDS, LONG_TIMES * needed * times)
+    needed, allowed = seconds_of_the_whole(
+        exercise,
+        step_by_step,
+        "many tokens",
+        lambda inputs: {name: inputs[name][..., :2048, :] for name in "qkv"},
+    )
+    assert needed > allowed

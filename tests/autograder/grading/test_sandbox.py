@@ -189,9 +189,9 @@ def test_of_the_course_what_a_probe_and_a_notebook_need_is_shown_and_nothing_els
             *("registry.py", "report.py", "respond.py", "transfer.py"),
         ],
         str(ROOT / "course"): [
-            *("__init__.py", "data", "hardware.py", "machine.py", "machine_code.py"),
-            *("measure.py", "memory_hierarchy.py", "reader.py", "specifications", "tile_run.py"),
-            *("trained_model.py", "triton_here.py", "widgets"),
+            *("__init__.py", "data", "hardware.py", "interpreter.py", "machine.py"),
+            *("machine_code.py", "measure.py", "memory_hierarchy.py", "reader.py"),
+            *("specifications", "tile_run.py", "trained_model.py", "triton_here.py", "widgets"),
         ],
     }
 
