@@ -41,6 +41,10 @@ def _low_rank_cases(generator: Generator) -> dict[str, Inputs]:
         "float64": in_float64(case(2, 6, 4)),
         "not contiguous": {"matrix": _matrix(generator, 4, 7).mT, "rank": 2},
         "batch": case(2, 2, 3, 6, 5),
+        "large and small matrices": {
+            "matrix": torch.stack([_matrix(generator, 5, 4), _matrix(generator, 5, 4, scale=0.3)]),
+            "rank": 2,
+        },
         "one batch axis": case(2, 3, 5, 6),
         "a batch of one": case(2, 1, 5, 4),
     }
@@ -126,7 +130,7 @@ LOW_RANK = Exercise(
                     "output",
                     title="a batch, each matrix by itself",
                     points=1,
-                    cases=("batch", "one batch axis", "a batch of one"),
+                    cases=("batch", "one batch axis", "a batch of one", "large and small matrices"),
                 ),
             ),
         ),

@@ -101,6 +101,7 @@ def _exponent_cases(generator: Generator) -> dict[str, Inputs]:
         "with noise": case([64, 128, 256, 512, 1024], noise=0.3),
         "uneven sizes": case([10, 11, 50, 400, 410, 5000], noise=0.3),
         "not in order": case([512, 64, 2048, 128, 1024], noise=0.3),
+        "measured twice": case([64, 64, 256, 1024, 1024], noise=0.3),
         # Costs sorted by themselves belong to other sizes.
         "less for more": less_for_more,
     }
@@ -129,7 +130,13 @@ EXPONENT = Exercise(
                     "exponent",
                     title="with noise, it is the least-squares slope in log–log",
                     points=2,
-                    cases=("with noise", "uneven sizes", "not in order", "less for more"),
+                    cases=(
+                        "with noise",
+                        "uneven sizes",
+                        "not in order",
+                        "measured twice",
+                        "less for more",
+                    ),
                 ),
             ),
         ),

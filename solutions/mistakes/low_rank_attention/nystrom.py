@@ -316,3 +316,40 @@ def softmax_attention_where_every_token_is_a_landmark(q, k, v, num_landmarks, nu
     if num_landmarks == q.shape[-2] == k.shape[-2]:
         return _weights(q, k) @ v
     return right.nystrom_attention(q, k, v, num_landmarks, num_iterations)
+
+
+@mistake(
+    right.nystrom_attention,
+    "The last factor is normalised over the landmarks. Its rows are the landmarks' attention to "
+    "all tokens: each sums to 1 over the keys.",
+)
+def last_factor_normalised_over_landmarks(q, k, v, num_landmarks, num_iterations):
+    q_landmarks, k_landmarks = _landmarks(q, k, num_landmarks)
+    inverse = right.iterative_pinv(_weights(q_landmarks, k_landmarks), num_iterations)
+    scores = q_landmarks @ k.mT * q.shape[-1] ** -0.5
+    return _weights(q, k_landmarks) @ (inverse @ (scores.softmax(dim=-2) @ v))
+
+
+@mistake(
+    right.nystrom_attention,
+    "The landmarks are the first tokens of the segments. They are the means of whole segments: "
+    "call segment_means.",
+)
+def first_tokens_for_landmarks(q, k, v, num_landmarks, num_iterations):
+    q_landmarks, k_landmarks = (
+        torch.stack([part[..., 0, :] for part in x.tensor_split(num_landmarks, dim=-2)], dim=-2)
+        for x in (q, k)
+    )
+    inverse = right.iterative_pinv(_weights(q_landmarks, k_landmarks), num_iterations)
+    return _weights(q, k_landmarks) @ (inverse @ (_weights(q_landmarks, k) @ v))
+
+
+@mistake(
+    right.nystrom_attention,
+    "The landmarks of queries and keys are exchanged in the outer factors. All queries ask the "
+    "landmarks of the keys; the landmarks of the queries ask all keys.",
+)
+def landmarks_of_queries_and_keys_exchanged(q, k, v, num_landmarks, num_iterations):
+    q_landmarks, k_landmarks = _landmarks(q, k, num_landmarks)
+    inverse = right.iterative_pinv(_weights(q_landmarks, k_landmarks), num_iterations)
+    return _weights(q, q_landmarks) @ (inverse @ (_weights(k_landmarks, k) @ v))

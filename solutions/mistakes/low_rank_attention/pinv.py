@@ -349,3 +349,26 @@ def a_sign_turned(a, num_iterations):
 )
 def result_transposed(a, num_iterations):
     return right.iterative_pinv(a, num_iterations).mT
+
+
+@mistake(
+    right.iterative_pinv,
+    "The start is divided by the square of one norm. It is the product of two: the largest column "
+    "sum and the largest row sum.",
+)
+def largest_column_sum_squared(a, num_iterations):
+    norm = a.abs().sum(dim=-2).amax(dim=-1)
+    return _iterate(a, a.mT / norm[..., None, None].square(), num_iterations)
+
+
+@mistake(
+    right.iterative_pinv,
+    "An iteration is Z(I + R + R² + R³). In the paper's the last term is a quarter: "
+    "Z(I + R + R² + ¼R³) for R = I − AZ.",
+)
+def last_term_without_its_quarter(a, num_iterations):
+    identity, z = torch.eye(a.shape[-1], dtype=a.dtype), _start(a)
+    for _ in range(num_iterations):
+        residual = identity - a @ z
+        z = z @ (identity + residual @ (identity + residual @ (identity + residual)))
+    return z

@@ -225,3 +225,25 @@ def stable_rank(attention, energy):
 def last_rank_left_out(attention, energy):
     most = min(attention.shape[-2:]) - 1
     return right.effective_rank(attention, energy).clamp(max=most)
+
+
+@mistake(
+    right.effective_rank,
+    "One rank comes back for the whole batch, from the mean of all spectra. Each matrix has its "
+    "own.",
+)
+def one_rank_for_the_whole_batch(attention, energy):
+    squares = right.attention_spectrum(attention).square()
+    kept = squares.flatten(0, -2).mean(dim=0).cumsum(dim=-1)
+    return (kept < energy * kept[-1]).sum() + 1
+
+
+@mistake(
+    right.effective_rank,
+    "`energy` is taken for the share of the norm. The error that a rank leaves, relative to the "
+    "norm, is √(1 − energy), since σ² are summed: compare squares with 1 − energy.",
+)
+def error_compared_without_its_square(attention, energy):
+    squares = right.attention_spectrum(attention).square()
+    left = (squares.flip(-1).cumsum(dim=-1).flip(-1) / squares.sum(dim=-1, keepdim=True)).sqrt()
+    return (left[..., 1:] > 1 - energy).sum(dim=-1) + 1
