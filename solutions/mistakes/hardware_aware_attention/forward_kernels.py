@@ -330,6 +330,14 @@ causal_shows_the_next_key = changed(
     },
 )
 
+causal_shows_the_next_key_of_its_tiles = changed(
+    flash_attention_kernel,
+    "causal_shows_the_next_key_of_its_tiles",
+    "A query sees the key after it, where that is in a tile which is multiplied. Query i sees keys "
+    "0 to i: keys[None, :] <= queries[:, None].",
+    {"(keys[None, :] <= queries[:, None])": "(keys[None, :] <= queries[:, None] + 1)"},
+)
+
 last_keys_left_out = changed(
     flash_attention_kernel,
     "last_keys_left_out",

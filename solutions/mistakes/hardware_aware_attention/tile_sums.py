@@ -152,3 +152,36 @@ def exponential_of_the_logsumexp(*args):
 )
 def scaled_by_the_number_of_queries(q, *rest):
     return tiled(q, *rest, scale=q.shape[-2] ** -0.5)
+
+
+@mistake(
+    right.tiled_attention,
+    "A query sees the key after it, where that is in a tile which is computed. Query i sees keys "
+    "0 to i: hide what is strictly above the diagonal, and nothing less.",
+)
+def next_token_shown_in_the_tile_of_the_query(*args):
+    def visible(start_q, start_k, rows, columns):
+        return visible_pairs(start_q + 1, start_k, rows, columns)
+
+    return tiled(*args, visible=visible)
+
+
+@mistake(
+    right.tiled_attention,
+    "The triangle is aligned at the last key where there are fewer or more keys than queries, and "
+    "tiles are skipped as if it were not. Query i sees keys 0 to i.",
+)
+def mask_aligned_at_the_last_key_loop_at_the_first(q, k, *rest):
+    def visible(start_q, start_k, rows, columns):
+        return visible_pairs(start_q + k.shape[-2] - q.shape[-2], start_k, rows, columns)
+
+    return tiled(q, k, *rest, visible=visible)
+
+
+@mistake(
+    right.tiled_attention,
+    "Tiles that begin after the first query of a tile are skipped, but its later queries see some "
+    "of their keys. Go on to the last query: start_q + block_q.",
+)
+def loop_ended_at_the_first_query_of_the_tile(q, k, v, block_q, block_k, causal):
+    return tiled(q, k, v, block_q, block_k, causal, beyond=1 - block_q)
