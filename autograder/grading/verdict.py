@@ -10,7 +10,7 @@ from autograder.judge import judge
 from autograder.lines import MISSING, Answers, judge_parts
 from autograder.report import Line, Report
 
-LONG_CPU_SECONDS, LONG_TIMES = 3.0, 75.0
+LONG_CPU_SECONDS, LONG_TIMES = 3.0, 45.0
 """What the long cases of a part may take: seconds of CPU time of all processes, or so many times
 what the solution needs on this machine, whichever is more. A solution needs a tenth of the first.
 """

@@ -354,9 +354,9 @@ def makes_many_files():
 
 @cell(PRINTED)
 def prints_for_ever():
-    """Prints a gigabyte."""
+    """Prints a gigabyte, and lets each message out before the next."""
     for _ in range(5_000):
-        print("6" * 200_000)
+        print("6" * 200_000, flush=True)
 
 
 @cell(LEFT_OUT)

@@ -72,8 +72,9 @@ def _wrong_rate(estimates: Tensor, x: Tensor, y: Tensor, projections: Tensor) ->
     truth, m = (x * y).sum(dim=-1).exp(), projections.shape[1]
     # The variance of the mean of m independent draws.
     variance = truth.square() * ((x + y).square().sum(dim=-1).exp() - 1) / m
-    ratio = ((estimates - truth).square().mean() / variance.mean()).sqrt().item()
-    # Over 300 draws it is 1 ± 0.2 at most.
+    # Of the pairs the median: estimates are so skewed that a few decide a mean. In 600 cases of a
+    # right version it was between 0.86 and 1.10.
+    ratio = ((estimates - truth).square().mean(dim=0) / variance).sqrt().median().item()
     if 0.7 < ratio < 1.4:
         return None
     return (
