@@ -87,7 +87,7 @@ def test_what_is_recorded_is_what_the_solution_answers_today(exercise):
     cases, (recorded, mistakes) = exercise.draw(PUBLIC_SEED), recorded_answers(exercise)
     today = reference_on(PUBLIC_SEED, exercise.name)
     assert today.keys() == recorded.keys()
-    assert agree(exercise, cases, {**today}, recorded, recorded), "run `autograder build`"
+    assert agree(exercise, cases, {**recorded}, today, today), "run `autograder build`"
     declared = mistakes_of(exercise.topic, exercise.name)
     assert [(m.name, m.explanation) for m in mistakes] == [
         (m.name, m.explanation) for m in declared
