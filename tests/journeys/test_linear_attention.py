@@ -94,7 +94,7 @@ def test_the_lab_opens_on_the_map_whose_links_lead_to_the_next_exercise(lab, pag
     path = course / "work" / NOTEBOOK / f"{NOTEBOOK}.ipynb"
     notebook = nbformat.read(path, as_version=4)
     (check,) = [cell for cell in notebook.cells if cell.source == "check(elu_feature_map)"]
-    report = Report("elu_feature_map", (Line("it is right", 3, ""),))._repr_mimebundle_()
+    report = Report("elu_feature_map", (Line("it is right", 4, ""),))._repr_mimebundle_()
     check.outputs = [new_output("execute_result", report)]
     nbformat.write(notebook, path)
     write_start_page(course)
@@ -103,8 +103,8 @@ def test_the_lab_opens_on_the_map_whose_links_lead_to_the_next_exercise(lab, pag
     page.goto(address)
     start = page.locator(".jp-NotebookPanel", has_text="How to work")
     row = start.locator("tr", has_text="Linear attention")
-    expect(row).to_contain_text("3 of", timeout=90 * SECONDS)
-    expect(row.locator("progress")).to_have_attribute("value", "3")
+    expect(row).to_contain_text("4 of", timeout=90 * SECONDS)
+    expect(row.locator("progress")).to_have_attribute("value", "4")
     wait_until_idle(page)
 
     check.outputs = []
