@@ -33,8 +33,7 @@ from autograder.mistakes import KnownMistake, agree, close, wrong_in_numbers
 from autograder.probes import run_probe
 
 RECORDED = Path(__file__).parent / "recorded"
-REFERENCE, SEPARATOR = "reference", "|"
-"""Who is right, and what stands between the parts of a recorded tensor's name."""
+_REFERENCE, _SEPARATOR = "reference", "|"
 
 
 def reference_answers(exercise: Exercise, cases: dict[str, Case]) -> Truths:
@@ -159,12 +158,12 @@ def record(topic: str) -> bytes:
         mistakes_by_exercise[exercise.name] = [
             {"name": m.name, "explanation": m.explanation} for m in mistakes
         ]
-        everyone: dict[str, Answers] = {REFERENCE: {**right}}
+        everyone: dict[str, Answers] = {_REFERENCE: {**right}}
         everyone |= {m.name: m.answers for m in mistakes}
         for who, answers in everyone.items():
             in_numbers = wrong_in_numbers(exercise, cases, answers, right)
             for case, answer in answers.items():
-                key = SEPARATOR.join((exercise.name, who, case))
+                key = _SEPARATOR.join((exercise.name, who, case))
                 if isinstance(answer, Raised):
                     exceptions[key] = {"kind": answer.kind, "message": answer.message}
                     continue
@@ -175,7 +174,7 @@ def record(topic: str) -> bytes:
                     truth = right.get(case, {}).get(name) if name in compared else None
                     stored = _stored(tensor, truth, _is_short(cases[case]))
                     digest = _digest(stored)
-                    digests[key + SEPARATOR + name] = digest
+                    digests[key + _SEPARATOR + name] = digest
                     tensors[digest] = stored.contiguous().clone()
     about = {"tensors": digests, "exceptions": exceptions, "mistakes": mistakes_by_exercise}
     # One entry: safetensors writes several in an order that changes from run to run.
@@ -200,13 +199,13 @@ def _read(topic: str) -> tuple[dict[str, dict[str, Answers]], dict[str, list[dic
     tensors, about = unpack_record(path.read_bytes())
     cases: dict[tuple[str, str, str], Answer] = {}
     for key, tensor in tensors.items():
-        exercise, who, case, name = key.split(SEPARATOR)
+        exercise, who, case, name = key.split(_SEPARATOR)
         cases.setdefault((exercise, who, case), {})[name] = tensor
     found: dict[str, dict[str, Answers]] = {}
     for (exercise, who, case), answer in cases.items():
         found.setdefault(exercise, {}).setdefault(who, {})[case] = answer
     for key, error in about["exceptions"].items():
-        exercise, who, case = key.split(SEPARATOR)
+        exercise, who, case = key.split(_SEPARATOR)
         found.setdefault(exercise, {}).setdefault(who, {})[case] = Raised(**error)
     return found, about["mistakes"]
 
@@ -223,5 +222,5 @@ def recorded_answers(exercise: Exercise) -> tuple[Truths, tuple[KnownMistake, ..
         for mistake in mistakes_by_exercise[exercise.name]
     )
     # Where nothing is held against it, there is none.
-    right = everyone.get(REFERENCE, {}).items()
+    right = everyone.get(_REFERENCE, {}).items()
     return {case: answer for case, answer in right if not isinstance(answer, Raised)}, mistakes
