@@ -18,9 +18,10 @@ from nbformat import NotebookNode
 
 from autograder.build import COURSE, source_notebook
 from autograder.classroom import COURSE_ID, Classroom, CommandError
-from autograder.example_submissions import solutions_in, with_answers
+from autograder.example_submissions import cell_of, solutions_in, with_answers
 from autograder.report import MIMETYPE
 from tests.hostile.corpus import EXERCISES, FILE, NOTEBOOK, SOLVED, TOPIC, write_notebook
+from tests.journeys.forms import SETUP
 from tests.journeys.submissions import WRITTEN
 
 Rows = list[tuple]
@@ -29,8 +30,9 @@ Write = Callable[[Path, NotebookNode], None]
 
 @cache
 def small_source() -> NotebookNode:
-    """The set-up, four exercises with their checks, and the written question of the real source."""
+    """A set-up, four exercises with their checks, and the written question of the real source."""
     notebook = source_notebook(COURSE / "source" / NOTEBOOK / f"{NOTEBOOK}.md", TOPIC)
+    cell_of(notebook, "setup").source = SETUP  # without what the notebook draws with
     kept = {"setup", WRITTEN, *EXERCISES, *(f"check_{name}" for name in EXERCISES)}
     notebook.cells = [
         cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("grade_id") in kept
