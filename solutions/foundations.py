@@ -72,7 +72,7 @@ def attention_cost(n: int, d: int, num_heads: int, bytes_per_element: int) -> tu
     For one sequence of n tokens, d numbers a token and head. FLOPs are those of the two matrix
     products, q kᵀ and weights times v, over all heads, with 2 for a multiply and an add; neither
     the softmax nor any projection is counted. The score matrices are n × n, one a head. The
-    inputs are q, k and v of all heads.
+    inputs are q, k and v of all heads. All three are whole numbers.
 
     Source: Vaswani et al. 2017, table 1, O(n²·d) a layer (arXiv 1706.03762).
     """
@@ -87,7 +87,7 @@ def scaling_exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
     """The exponent p of the fit cost ≈ c·sizeᵖ: 2 for O(n²), 1 for O(n).
 
     It is the slope of log(cost) over log(size), by least squares. Sizes and costs are positive,
-    and there are at least two different sizes.
+    and there are at least two different sizes; a size may be there twice.
 
     Source: Goldsmith, Aiken and Wilkerson 2007, "Measuring Empirical Computational Complexity".
     """

@@ -30,7 +30,8 @@ def linear_attention(
     """Attention with the weights φ(q)ᵀφ(k), normalised over the keys, in O(n) time and memory.
 
     `feature_map` takes (..., n, d) to positive features (..., n, m). No scale is applied, and
-    nothing is added to the normaliser: a common factor of the features changes no output.
+    nothing is added to the normaliser: a common factor of the features changes no output. Tokens
+    are not taken one by one.
 
     Source: Katharopoulos et al. 2020, equation 5 (arXiv 2006.16236).
     """
@@ -55,8 +56,8 @@ def causal_linear_attention(
     """Linear attention in which token t sees tokens 0 to t, by prefix sums over chunks.
 
     Inside a chunk the weights are computed directly, chunk_size × chunk_size; everything before
-    the chunk is read from the running sums. n need not be a multiple of `chunk_size`. Memory is
-    O(n·(d + m + d_v + chunk_size) + (n / chunk_size)·m·d_v).
+    the chunk is read from the running sums. n need not be a multiple of `chunk_size`, and may be
+    less. Memory is O(n·(d + m + d_v + chunk_size) + (n / chunk_size)·m·d_v).
 
     Source: Katharopoulos et al. 2020, section 3.3 (arXiv 2006.16236); the chunked form is in
     Yang et al. 2023, section 2.2 (arXiv 2312.06635), after Hua et al. 2022 (arXiv 2202.10447).
@@ -167,7 +168,8 @@ def performer_attention(
 ) -> Float[Tensor, "... n_q d_v"]:
     """Softmax attention, estimated in O(n) by FAVOR+.
 
-    `projection` is drawn once by the caller, so that equal inputs give equal outputs.
+    It estimates softmax(qkᵀ/√d) v: queries and keys share the scale. `projection` is drawn once by
+    the caller, so that equal inputs give equal outputs.
 
     Source: Choromanski et al. 2020, section 2 (arXiv 2009.14794).
     """
@@ -185,6 +187,8 @@ def performer_attention(
 def fourier_mixing(x: Float[Tensor, "... n d"]) -> Float[Tensor, "... n d"]:
     """Mix tokens without weights: the real part of the Fourier transform over both axes.
 
+    It takes O(n log n): no tensor is n × n.
+
     Source: Lee-Thorp et al. 2021, "FNet", equation 3 (arXiv 2105.03824).
     """
     d = x.shape[-1]
@@ -200,7 +204,8 @@ def global_filter(
     """Mix tokens by a learnable filter: transform over n, multiply by `weights`, transform back.
 
     A real sequence of length n has n // 2 + 1 independent frequencies, the rows of `weights`.
-    The result is a circular convolution over the sequence, separate for each channel.
+    The result is a circular convolution over the sequence, separate for each channel. It takes
+    O(n log n): no tensor is n × n.
 
     Source: Rao et al. 2021, "Global Filter Networks" (arXiv 2107.00645), for one axis.
     """

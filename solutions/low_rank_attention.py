@@ -24,7 +24,8 @@ def attention_spectrum(attention: Float[Tensor, "... n_q n_k"]) -> Float[Tensor,
 def effective_rank(attention: Float[Tensor, "... n_q n_k"], energy: float) -> Int[Tensor, "..."]:
     """The smallest k for which the k largest σ² sum to the share `energy` of all σ², or more.
 
-    `energy` is above 0 and at most 1. One number for each matrix.
+    `energy` is above 0 and at most 1: then all σ² are asked for. No matrix is all zeros. One whole
+    number for each matrix.
     """
     kept = attention_spectrum(attention).square().cumsum(dim=-1)
     # Count the ranks that keep too little: the next one keeps enough. The last entry of the sums
@@ -56,8 +57,9 @@ def johnson_lindenstrauss_projection(
 ) -> Float[Tensor, "n k"]:
     """Draw a projection E from n numbers to k that keeps lengths: ‖Eᵀx‖² is ‖x‖² on average.
 
-    Independent entries of mean 0 and variance 1/k. Where they are normal, ‖Eᵀx‖²/‖x‖² has variance
-    2/k, whatever n is; any distribution does with which it is no more.
+    Independent entries of mean 0 and variance 1/k; k may be larger than n. Where they are normal,
+    ‖Eᵀx‖²/‖x‖² has variance 2/k, whatever n is; any distribution does with which it is no more. All
+    randomness comes from `generator`: one in the same state draws the same.
 
     Source: Johnson and Lindenstrauss 1984; Wang et al. 2020, theorem 1 (arXiv 2006.04768).
     """
@@ -101,7 +103,8 @@ def iterative_pinv(a: Float[Tensor, "... m m"], num_iterations: int) -> Float[Te
 
     Z₀ = Aᵀ / (‖A‖₁ ‖A‖_∞), the largest column sum and the largest row sum of |A|; then
     Z ← ¼ Z(13I − AZ(15I − AZ(7I − AZ))), which is Z(I + R + R² + ¼R³) for R = I − AZ. An
-    iteration turns R into ¾R³ + ¼R⁴: convergence of third order, once R is small.
+    iteration turns R into ¾R³ + ¼R⁴: convergence of third order, once R is small. No matrix is all
+    zeros; after 0 iterations it is Z₀.
 
     Source: Xiong et al. 2021, equation 14 (arXiv 2102.03902), after Razavi et al. 2014; the start
     is in Pan and Schreiber 1991.
@@ -126,6 +129,7 @@ def nystrom_attention(
     """Softmax attention, approximated in O(n) through landmarks Q̃ and K̃, the means of segments.
 
     softmax(QK̃ᵀ/√d) softmax(Q̃K̃ᵀ/√d)⁺ softmax(Q̃Kᵀ/√d) V, the pseudo-inverse by `num_iterations`.
+    There are at least as many queries, and as many keys, as landmarks.
 
     Source: Xiong et al. 2021, equation 13 (arXiv 2102.03902).
     """

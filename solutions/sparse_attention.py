@@ -67,8 +67,9 @@ def bigbird_mask(
     All tokens of a block see alike; the last block may be shorter. A query block sees itself and
     one block on each side (no wrap around). The first `num_global_blocks` see every block, and
     every block sees them. Every other query block also sees `num_random_blocks` different blocks,
-    drawn for it alone, each equally likely, from those that it does not see yet; all of them
-    where there are fewer. All randomness comes from `generator`.
+    drawn for it alone from those that it does not see yet, every choice of so many as likely as
+    another; all of them where there are fewer. Both numbers may be 0, or larger than the number of
+    blocks. All randomness comes from `generator`.
 
     Source: Zaheer et al. 2020, "Big Bird", section 2 and appendix D (arXiv 2007.14062).
     """
@@ -109,8 +110,9 @@ def sliding_window_attention(
 ) -> Float[Tensor, "... n d_v"]:
     """Softmax attention in which query i sees keys i − window to i + window, in O(n·window).
 
-    The mask is `sliding_window_mask(n, window, causal=False)`. Any n; `window` is 1 or more. A
-    call of torch computes many tokens: chunks may follow one another, tokens may not.
+    The mask is `sliding_window_mask(n, window, causal=False)`. Any n; `window` is 1 or more. Twice
+    the tokens may cost about twice the work, and no tensor has n × n numbers. A call of torch
+    computes many tokens: chunks may follow one another, tokens may not.
 
     Source: Beltagy et al. 2020, section 3.1 and appendix A (arXiv 2004.05150).
     """
@@ -137,7 +139,7 @@ def strided_attention(
 
     The mask is `strided_mask(n, stride)`: one softmax over both sets, and a key that is in both
     counts once. The cost is O(n·(stride + n / stride)), least at stride = √n. Any n and stride.
-    What counts is the number of scores, not that of the calls of torch.
+    What counts is the number of scores, a few times this at most, not that of the calls of torch.
 
     Source: Child et al. 2019, sections 4.3 and 5.2 (arXiv 1904.10509).
     """
@@ -229,8 +231,8 @@ def lsh_attention(
     counts once. It sees itself only if it finds no other key.
 
     The rotations of all rounds are `torch.randn(num_rounds, d, num_buckets // 2,
-    generator=generator)`, the same for every sequence and head. `num_buckets` is even. Rounds and
-    chunks may follow one another, tokens may not.
+    generator=generator)`, the same for every sequence and head. `num_buckets` is even. The cost is
+    O(n·log n), no tensor has n × n numbers. Rounds and chunks may follow one another, tokens not.
 
     Source: Kitaev et al. 2020, section 2 and appendix A (arXiv 2001.04451), not causal.
     """

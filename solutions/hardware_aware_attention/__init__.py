@@ -77,8 +77,10 @@ def tiled_attention(
     """Softmax attention, a tile of block_q × block_k scores at a time: (output, logsumexp).
 
     The logsumexp of a query is log Σ exp(s) over its scores s = q kᵀ / √d. With `causal`, query i
-    sees keys 0 to i, and tiles in which no query sees a key are not computed. The last tiles may
-    be smaller. No tensor is larger than the inputs or a tile. Gradients are not asked for.
+    sees keys 0 to i, and tiles in which no query sees a key are not computed. Tiles begin at
+    multiples of block_q and block_k, the last ones may be smaller. Sums are float32 or wider, and
+    so is the logsumexp; the output has the type of q. No tensor is larger than the inputs or a
+    tile. Gradients are not asked for.
 
     Source: Dao 2023, "FlashAttention-2", algorithm 1 (arXiv 2307.08691).
     """
@@ -115,7 +117,8 @@ def attention_hbm_traffic(n: int, d: int, sram_elements: int, algorithm: str) ->
     """Elements, not bytes, that attention moves between HBM and SRAM; one head, not causal.
 
     "standard" runs three kernels. The first reads Q and K and writes the scores S, the second
-    reads S and writes the weights P, the third reads P and V and writes the output.
+    reads S and writes the weights P, the third reads P and V and writes the output. How much SRAM
+    there is does not matter.
 
     "flash" has square tiles of B rows: tiles of Q, K, V and of the accumulator, B × d each, lie in
     SRAM at the same time, and B is as large as `sram_elements` allows, but at most n. The tile of

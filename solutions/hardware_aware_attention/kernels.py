@@ -21,7 +21,8 @@ def softmax_kernel(x_ptr, out_ptr, x_row, out_row, num_columns, BLOCK: tl.conste
     """The softmax of one row in each program: read once, computed on chip, written once.
 
     x_ptr and out_ptr: first elements of matrices whose rows are x_row and out_row elements apart,
-    and whose columns are next to each other. BLOCK: a power of two, num_columns or more.
+    and whose columns are next to each other. BLOCK: a power of two, num_columns or more. Sums are
+    float32 for every type of x.
 
     Source: Tillet et al. 2019, "Triton"; Milakov and Gimelshein 2018 (arXiv 1805.02867).
     """
@@ -61,7 +62,8 @@ def flash_attention_kernel(
     q_batch, q_head, q_row and q_column are the elements from one batch, head, row or column to the
     next; so for k, v and out. The program (t, b) computes rows t·BLOCK_Q and on of batch
     b // num_heads, head b % num_heads: out, and the logsumexp of its scaled scores (natural
-    logarithm). With CAUSAL, query i sees keys 0 to i, and no tile of later keys is multiplied.
+    logarithm). With CAUSAL, query i sees keys 0 to i, and a tile of which no query here sees a key
+    is not multiplied; tiles begin at multiples of BLOCK_K.
 
     Source: Dao 2023, "FlashAttention-2", algorithm 1 (arXiv 2307.08691).
     """
@@ -133,7 +135,8 @@ def flash_dq_kernel(
 
     All tensors are contiguous, (pairs, n, D), and lse and delta (pairs, n_q) in float32, where a
     pair is a batch and a head. The program (t, b) computes rows t·BLOCK_Q and on of pair b. With
-    P = exp(S − lse) and delta = rowsum(dO ∘ O), dS = P ∘ (dO Vᵀ − delta).
+    P = exp(S − lse) and delta = rowsum(dO ∘ O), dS = P ∘ (dO Vᵀ − delta). CAUSAL and tiles are as
+    in `flash_attention_kernel`.
 
     Source: Dao 2023, "FlashAttention-2", algorithm 2 (arXiv 2307.08691), by rows.
     """
@@ -180,6 +183,7 @@ def flash_dk_dv_kernel(
     """The gradients of one tile of BLOCK_K keys of one head: dV = Pᵀ dO, dK = scale · dSᵀ Q.
 
     Laid out as in `flash_dq_kernel`; the program (t, b) computes rows t·BLOCK_K and on of pair b.
+    With CAUSAL, a tile of BLOCK_Q queries of which none sees a key here is not multiplied.
 
     Source: Dao 2023, "FlashAttention-2", algorithm 2 (arXiv 2307.08691), by columns.
     """

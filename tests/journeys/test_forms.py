@@ -6,6 +6,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from jupyter_client.provisioning import local_provisioner
 from nbgrader.validator import Validator
 from rich.console import Console
 from traitlets.config import Config
@@ -15,6 +16,7 @@ from autograder.example_submissions import cell_of
 from autograder.run_notebook import reports, run_notebook
 from tests import needs
 from tests.journeys.forms import ANSWER, FIRST, FORMS, NAME, POINTS, SECOND, WRITTEN, short_source
+from tests.journeys.warm_kernels import WarmKernel
 
 pytestmark = pytest.mark.xdist_group("forms")
 
@@ -70,10 +72,11 @@ def validates(path: Path) -> bool:
 
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", FORMS)
-def test_what_check_and_validate_accept_is_graded_so(graded, tmp_path, name):
+def test_what_check_and_validate_accept_is_graded_so(graded, tmp_path, monkeypatch, name):
     form = FORMS[name]
     path = put_into(tmp_path / "mine", name, graded.classroom)
     assert graded.points(name) == POINTS | {FIRST: form.graded}
+    monkeypatch.setattr(local_provisioner, "launch_kernel", WarmKernel)
     assert checked(path) == POINTS | {FIRST: form.checked}
     assert validates(path) == form.validates
     assert form.graded >= form.checked, "a form in the table is graded worse than it is checked"
