@@ -100,8 +100,9 @@ def run_kernel(
 ) -> Answer:
     """What a kernel wrote when it was launched, launch(*views of given, *views of outputs).
 
-    `products` counts products of tiles. `outside` counts numbers beyond the tensors that it read,
-    which are seen in the interpreter alone, and those that it wrote.
+    `products` counts products of tiles, `read` the numbers that it read; both are UNCOUNTED where
+    kernels are compiled. `outside` counts numbers beyond the tensors that it read, which are seen
+    in the interpreter alone, and those that it wrote.
     """
     every = [*given, *outputs.values()]
     before = [guarded.view.clone() for guarded in given]
@@ -109,13 +110,15 @@ def run_kernel(
         launch(*(guarded.view for guarded in every))
     answer = {name: guarded.view.cpu().contiguous() for name, guarded in outputs.items()}
     if seen:
-        products, outside = seen.products, [seen.read_outside, seen.written_outside]
+        products, read = seen.products, seen.read
+        outside = [seen.read_outside, seen.written_outside]
     else:
         changed = [old != g.view for old, g in zip(before, given, strict=True)]
         written = sum(int(places.sum()) for places in changed)
         written += sum(guarded.written_outside() for guarded in every)
-        products, outside = UNCOUNTED, [0, written]
-    return answer | {"products": torch.tensor(products), "outside": torch.tensor(outside)}
+        products, read, outside = UNCOUNTED, UNCOUNTED, [0, written]
+    counted = {"products": products, "read": read, "outside": outside}
+    return answer | {name: torch.tensor(numbers) for name, numbers in counted.items()}
 
 
 def code_answer(kernel: Any, constants: dict[str, int | bool]) -> Answer:
@@ -160,6 +163,18 @@ def reaches_outside(inputs: Inputs, answer: Answer, expected: Answer) -> str | N
             "nothing at all: give each tl.load a mask, also where the result is hidden later"
         )
     return None
+
+
+def reads_again(inputs: Inputs, answer: Answer, expected: Answer) -> str | None:
+    """Complain of more reads than there are numbers in x."""
+    numbers = inputs["x"].numel()
+    times = int(answer["read"])
+    if times <= numbers:
+        return None
+    return (
+        f"{times:,} numbers are read, and x has {numbers:,}: HBM is slow, keep what is loaded in a "
+        "variable"
+    )
 
 
 def too_many_products(of_each_pair: int) -> Callable[[Inputs, Answer, Answer], str | None]:

@@ -135,9 +135,12 @@ def _make_quicker() -> None:
 
 @dataclass
 class Seen:
-    """What kernels did: products of tiles, and places that they tried to reach and may not."""
+    """What kernels did: products of tiles, numbers that they read, each time they did, and places
+    that they tried to reach and may not.
+    """
 
     products: int = 0
+    read: int = 0
     read_outside: int = 0
     written_outside: int = 0
 
@@ -192,6 +195,7 @@ def watched(readable: Sequence[Tensor], writable: Sequence[Tensor]) -> Iterator[
 
     def masked_load(self: Any, ptrs: Any, mask: Any, *rest: Any) -> Any:
         inside, outside = masked(mask, read.hold(ptrs.data))
+        seen.read += int(inside.data.sum())
         seen.read_outside += int(outside.sum())
         loaded = load(self, ptrs, inside, *rest)
         if outside.any():

@@ -20,6 +20,7 @@ from autograder.kernel_probes import (
     GUARD,
     Guarded,
     nan_like,
+    reads_again,
     run_kernel,
     too_many_products,
     triton_kernel,
@@ -132,6 +133,7 @@ SOFTMAX_KERNEL = Exercise(
                     ),
                 ),
                 STAYS_INSIDE,
+                Property("each number is read once", 1, reads_again, ("whole", "prime")),
             ),
             truth=_softmax_truth,
             # They give NaN, as others do: what they reach beyond the rows tells them.

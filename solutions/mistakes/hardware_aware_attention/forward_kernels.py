@@ -74,6 +74,17 @@ minimum_for_maximum = changed(
     {"tl.max(": "tl.min("},
 )
 
+row_loaded_again = changed(
+    softmax_kernel,
+    "row_loaded_again",
+    "The row is loaded more than once. What tl.load gives stays on chip for as long as a variable "
+    "holds it: load it once, and take maximum, exponentials and sum from that.",
+    {
+        "    weights = tl.exp(x - tl.max(x": "    again = tl.load(x_ptr + row * x_row + columns, "
+        'mask=inside, other=-float("inf"))\n    weights = tl.exp(x - tl.max(again.to(tl.float32)'
+    },
+)
+
 weights_not_normalised = changed(
     softmax_kernel,
     "weights_not_normalised",
