@@ -38,6 +38,9 @@ def _backward_cases(generator: Generator) -> dict[str, Inputs]:
     far = case(5, 20)
     # All scores near −96: exp(0 − logsumexp) is more than float32 holds.
     far["q"][..., 0], far["k"][..., 0] = -384, 1
+    later = case(20, 20, causal=True)
+    # Later keys score 100 more, which they hide: exp of that is more than float32 holds.
+    later["q"][..., 0], later["k"][..., 0] = 4, 100 * torch.arange(20.0)
     return {
         "one tile": case(32, 16),
         "whole tiles": case(64, 32),
@@ -53,6 +56,7 @@ def _backward_cases(generator: Generator) -> dict[str, Inputs]:
         "causal, more keys": case(21, 40, causal=True),
         "causal, more queries": case(40, 21, causal=True),
         "causal, wide tiles": case(64, 64, causal=True, **WIDE_TILES),
+        "causal, rising": later,
         "float16": case(n, n, dtype="float16"),
         "bfloat16": case(n, n, dtype="bfloat16", causal=True),
     }
@@ -115,7 +119,7 @@ def _backward(name: str, names: tuple[str, ...], over: str, products: int) -> Ex
                         *names,
                         title="causal",
                         points=1,
-                        cases=CAUSAL,
+                        cases=(*CAUSAL, "causal, rising"),
                     ),
                     matches(
                         *names,

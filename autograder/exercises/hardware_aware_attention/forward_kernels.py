@@ -99,6 +99,12 @@ def _rows_elsewhere(read: bool) -> Sign:
     return sign
 
 
+def _only_reads_elsewhere(inputs: Inputs, answer: Answer, expected: Answer) -> bool:
+    """It reads other places than its rows, however many columns there are."""
+    times_read, times_written = answer["outside"].tolist()
+    return times_read > 0 and not times_written
+
+
 SOFTMAX_KERNEL = Exercise(
     "softmax_kernel",
     "hardware_aware_attention",
@@ -142,6 +148,7 @@ SOFTMAX_KERNEL = Exercise(
                 "no mask on the load": _reaches_beyond_the_rows(read=True, written=False),
                 "row stride of another matrix": _rows_elsewhere(read=True),
                 "rows of the output elsewhere": _rows_elsewhere(read=False),
+                "rows of the input elsewhere": _only_reads_elsewhere,
             },
         ),
     ),

@@ -199,3 +199,66 @@ the_first_tile_again_and_again, the_first_tile_again_and_again_in_dk = _in_both(
     {" + first_key * D": ""},
     {" + first_query * D": ""},
 )
+
+values_for_keys = changed(
+    flash_dq_kernel,
+    "values_for_keys",
+    "dS is multiplied by the values. Scores are made of queries and keys, so dQ = scale · dS K.",
+    {"tl.dot(grad_scores.to(k.dtype), k,": "tl.dot(grad_scores.to(k.dtype), v,"},
+)
+
+dv_scaled = changed(
+    flash_dk_dv_kernel,
+    "dv_scaled",
+    "dV is multiplied by `scale`, too. The scale belongs to the scores, and so to dQ and dK: "
+    "dV = Pᵀ dO.",
+    {"grad_k = grad_k * scale": "grad_k = grad_k * scale\n    grad_v = grad_v * scale"},
+)
+
+first_tiles_left_out = changed(
+    flash_dk_dv_kernel,
+    "first_tiles_left_out",
+    "The loop over queries starts after the keys of this tile, so that those on the diagonal are "
+    "left out. Query i sees key i: start with the tile in which the first key's position is.",
+    {"first_key // BLOCK_Q": "(first_key + BLOCK_K) // BLOCK_Q"},
+)
+
+statistics_of_the_first_tile = changed(
+    flash_dk_dv_kernel,
+    "statistics_of_the_first_tile",
+    "lse and delta are those of the first tile of queries, in every tile. They belong to the "
+    "queries: move their pointers on by first_query as well.",
+    {
+        "lse_ptr + rows + first_query": "lse_ptr + rows",
+        "delta_ptr + rows + first_query": "delta_ptr + rows",
+    },
+)
+
+as_many_queries_as_keys = changed(
+    flash_dk_dv_kernel,
+    "as_many_queries_as_keys",
+    "The number of keys is taken for that of the queries. There are n_q queries: the loop ends "
+    "there, and so do the masks.",
+    {"range(start, n_q,": "range(start, n_k,", "queries < n_q": "queries < n_k"},
+)
+
+hidden_weights_times_0 = changed(
+    flash_dk_dv_kernel,
+    "hidden_weights_times_0",
+    "Hidden weights are multiplied by 0. Where a hidden score is far above the row's logsumexp its "
+    "exponential is infinite, and infinity times 0 is NaN: choose 0 there, with tl.where.",
+    {"tl.where(seen, tl.exp(scores - lse[:, None]), 0.0)": "tl.exp(scores - lse[:, None]) * seen"},
+)
+
+loaded_without_a_mask_and_hidden, loaded_without_a_mask_and_hidden_in_dk = _in_both(
+    "loaded_without_a_mask_and_hidden",
+    "The numbers are right, since what is beyond the end is hidden later, but it is read: on a GPU "
+    "that may be another's memory, or none. Give every tl.load a mask.",
+    {
+        "v = tl.load(v_ptr + k_place + first_key * D, mask=keys[:, None] < n_k, other=0.0)": "v = "
+        "tl.load(v_ptr + k_place + first_key * D)",
+        "weights * (grad_weights - delta[:, None])": "tl.where(seen, weights * (grad_weights - "
+        "delta[:, None]), 0.0)",
+    },
+    {"lse_ptr + rows + first_query, mask=inside, other=0.0": "lse_ptr + rows + first_query"},
+)

@@ -76,6 +76,32 @@ def float_of_many_numbers(flops, bytes):
     return float(flops) / float(bytes)
 
 
+@mistake(
+    right.arithmetic_intensity,
+    "It is FLOPs as a share of FLOPs and bytes together. They are of different kinds, and do not "
+    "add: divide one by the other.",
+)
+def share_of_flops_and_bytes(flops, bytes):
+    return flops / (flops + bytes)
+
+
+@mistake(
+    right.arithmetic_intensity,
+    "The bytes are multiplied by the 4 of a float32 number, which they count already.",
+)
+def bytes_taken_for_numbers(flops, bytes):
+    return flops / (4 * bytes)
+
+
+@mistake(
+    right.arithmetic_intensity,
+    "The FLOPs are doubled, as if they were pairs of a multiply and an add. They count both "
+    "already.",
+)
+def flops_counted_twice(flops, bytes):
+    return 2 * flops / bytes
+
+
 # --- roofline ------------------------------------------------------------------------------------
 
 
@@ -208,3 +234,12 @@ def both_limits_added(intensity, peak_flops, bandwidth):
 )
 def clamp_of_a_plain_number(intensity, peak_flops, bandwidth):
     return (intensity * bandwidth).clamp(max=peak_flops)
+
+
+@mistake(
+    right.roofline,
+    "It is the share of the peak, a number up to 1. What is asked is in FLOP/s: "
+    "min(peak_flops, intensity · bandwidth).",
+)
+def share_of_the_peak(intensity, peak_flops, bandwidth):
+    return _clamped(intensity * bandwidth / peak_flops, max=1.0)

@@ -259,3 +259,12 @@ def divided_by_the_sum_of_its_time(x, block_size):
 )
 def a_small_number_added_to_the_sum(x, block_size):
     return _blockwise(x, block_size, total_of=lambda l: l + 1e-6)
+
+
+@mistake(
+    right.online_softmax,
+    "A row of only −∞ gets equal weights: its −∞ were replaced by the lowest number, and that less "
+    "itself is 0. It has no weight to give: return zeros.",
+)
+def equal_weights_for_a_row_of_minus_infinity(x, block_size):
+    return right.online_softmax(x.clamp(min=torch.finfo(x.dtype).min), block_size)

@@ -243,3 +243,14 @@ def one_of_four_forgotten(n, d, sram_elements, algorithm):
 def nothing_refused(n, d, sram_elements, algorithm):
     known = algorithm if algorithm == "standard" else "flash"
     return right.attention_hbm_traffic(n, d, max(sram_elements, 4 * d), known)
+
+
+@mistake(
+    right.attention_hbm_traffic,
+    "The tile of scores, B × B, takes room in SRAM here. It is not counted: B is the largest with "
+    "4·B·d elements or fewer.",
+)
+def scores_in_sram(n, d, sram_elements, algorithm):
+    block = max((b for b in range(1, n + 1) if 4 * b * d + b * b <= sram_elements), default=1)
+    flash = math.ceil(n / block) * 2 * n * d + 2 * n * d + n
+    return _instead("flash", flash, n, d, sram_elements, algorithm)
