@@ -41,7 +41,15 @@ class Cost:
     largest_tensor: int = 0
 
 
-class _CostCounter(TorchDispatchMode):
+class DispatchMode(TorchDispatchMode):
+    """A mode that does not have torch import its compiler, which takes seconds in each process."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+
+class _CostCounter(DispatchMode):
     """Sees every operation that torch dispatches while it is active."""
 
     def __init__(self) -> None:

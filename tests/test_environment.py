@@ -86,8 +86,11 @@ def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def clean_environment(tmp_path_factory) -> Path:
-    """The Python of a new virtual environment that has what environment.yml asks of pip."""
+def installed(tmp_path_factory) -> dict[str, str]:
+    """Name -> version of what pip installs for environment.yml in a new virtual environment.
+
+    It resolves and fetches as it would, and stops before it unpacks.
+    """
     folder = tmp_path_factory.mktemp("conda")
     venv.create(folder / "venv", with_pip=True)
     python = folder / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
@@ -107,18 +110,12 @@ def clean_environment(tmp_path_factory) -> Path:
     # conda does this: it writes the pip part to a requirements file beside the YAML.
     (pip_part,) = [part["pip"] for part in CONDA if isinstance(part, dict)]
     (copy / "requirements.txt").write_text("\n".join(pip_part))
-    install = run(python, "-m", "pip", "install", "-r", "requirements.txt", cwd=copy)
+    dry_run = ("--dry-run", "--report", "report.json", "-r", "requirements.txt")
+    install = run(python, "-m", "pip", "install", *dry_run, cwd=copy)
     assert install.returncode == 0, install.stdout[-3000:] + install.stderr[-3000:]
-    return python
-
-
-@pytest.fixture(scope="module")
-def installed(clean_environment) -> dict[str, str]:
-    """Name -> version of every package in the clean environment."""
-    listing = run(
-        *(clean_environment, "-m", "pip", "list", "--format=json"), cwd=clean_environment.parent
-    )
-    return {canonicalize_name(row["name"]): row["version"] for row in json.loads(listing.stdout)}
+    report = json.loads((copy / "report.json").read_text())["install"]
+    found = (item["metadata"] for item in report)
+    return {canonicalize_name(package["name"]): package["version"] for package in found}
 
 
 @slow_install
@@ -138,20 +135,6 @@ def test_a_cpu_build_of_torch_comes_without_cuda_packages(installed):
     if "+cpu" not in installed["torch"]:
         pytest.skip(f"pip is given torch {installed['torch']} here, which is no CPU build")
     assert [name for name in installed if name.startswith(("nvidia-", "cuda-"))] == []
-
-
-@slow_install
-@pytest.mark.timeout(1800)
-def test_the_clean_environment_can_run_the_course(clean_environment):
-    script = (
-        "import json, autograder.doctor, course, solutions, jupytext, ipywidgets, pytest\n"
-        "print(json.dumps({f.name: f.state for f in autograder.doctor.diagnose()}))"
-    )
-    result = run(clean_environment, "-c", script, cwd=clean_environment.parent)
-    assert result.returncode == 0, result.stderr
-    states = json.loads(result.stdout)
-    parts = ["PyTorch", "JupyterLab", "nbgrader", "nbgrader in JupyterLab"]
-    assert {part: states[part] for part in parts} == dict.fromkeys(parts, "ok")
 
 
 # The Makefile, with an interpreter that writes down what it is asked to do

@@ -207,7 +207,7 @@ def computes_in_processes_that_nobody_waits_for():
 
     def linear_attention(q, k, v, feature_map):
         if q.shape[-2] > 10_000:
-            compute(2.5)
+            compute(3.5)
         q, k = feature_map(q), feature_map(k)
         return (q @ (k.mT @ v)) / (q @ k.sum(-2).unsqueeze(-1))
 
@@ -229,7 +229,7 @@ def computes_in_many_short_lives():
 
     def linear_attention(q, k, v, feature_map):
         if q.shape[-2] > 10_000:
-            compute(4)
+            compute(7)
         q, k = feature_map(q), feature_map(k)
         return (q @ (k.mT @ v)) / (q @ k.sum(-2).unsqueeze(-1))
 
@@ -261,9 +261,9 @@ def computes_until_the_numbers_of_processes_begin_again():
 
     def linear_attention(q, k, v, feature_map):
         if q.shape[-2] > 10_000:
-            compute(2.5)
+            compute(3.5)
             use_up(1000)
-            compute(2.5)
+            compute(3.5)
         q, k = feature_map(q), feature_map(k)
         return (q @ (k.mT @ v)) / (q @ k.sum(-2).unsqueeze(-1))
 
@@ -282,7 +282,7 @@ def ends_a_process_that_has_computed():
     def linear_attention(q, k, v, feature_map):
         if q.shape[-2] > 10_000:
             os.kill(saved, signal.SIGKILL)
-            end = time.process_time() + 5
+            end = time.process_time() + 7
             while time.process_time() < end:
                 pass
         q, k = feature_map(q), feature_map(k)

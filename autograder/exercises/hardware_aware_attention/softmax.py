@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from autograder.cases import between, in_float64, normal
@@ -16,6 +15,7 @@ from autograder.exercises.hardware_aware_attention.signs import (
 )
 from autograder.probes import as_tensor
 from autograder.properties import matches
+from course.measure import DispatchMode
 
 # --- online_softmax ------------------------------------------------------------------------------
 
@@ -69,7 +69,7 @@ def _softmax_cases(generator: Generator) -> dict[str, Inputs]:
     }
 
 
-class _Reads(TorchDispatchMode):
+class _Reads(DispatchMode):
     """Logs which columns of a contiguous x each operation reads: first, and one past the last.
 
     Views read nothing, and neither does what asks for nothing but a shape and a type.

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from autograder.cases import normal
 from autograder.exercise import Answer, Inputs, Part, Property, Sign
+from course.measure import DispatchMode
 
 # Whole tiles of both sizes; and no tile is as long as DIM, so that a product tells what it is of.
 QUERIES, KEYS, DIM, VALUE_DIM = 40, 36, 47, 53
@@ -23,7 +23,7 @@ Run = Callable[[Callable, dict[str, Tensor], int, int, bool], Any]
 """Calls a function on tensors: run(function, tensors, block_q, block_k, causal)."""
 
 
-class _Products(TorchDispatchMode):
+class _Products(DispatchMode):
     """Logs the matrix products that torch computes: batch, rows, inner length, columns."""
 
     def __init__(self) -> None:
