@@ -1,5 +1,7 @@
 """Counters, clocks and fits."""
 
+import subprocess
+import sys
 import time
 
 import pytest
@@ -26,6 +28,16 @@ def test_a_batched_matrix_product_costs_no_more_than_its_matrix_products():
     cost = count_cost(lambda: a @ b)
     assert cost.work == 2 * 3 * (2 * 4 * 5 * 7)
     assert (cost.calls, cost.largest_tensor) == (1, 2 * 3 * 4 * 7)
+
+
+def test_counting_does_not_import_the_compiler_which_takes_seconds():
+    program = (
+        "import sys, torch\n"
+        "from course.measure import count_cost\n"
+        "assert count_cost(lambda: torch.ones(2) + 1).calls == 2\n"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
 
 
 def test_the_products_inside_fused_attention_are_counted_forward_and_backward():
