@@ -22,7 +22,7 @@ from autograder.exercise import (
 from autograder.general_mistakes import GENERAL, shows
 from autograder.lines import MISSING, Answers, Truths, failed, judge_parts
 
-_COUNTED = ("work", "calls", "largest_tensor", "products")
+_COUNTED = {"work", "calls", "largest_tensor", "products", "outside"}
 
 
 @dataclass(frozen=True)
@@ -108,24 +108,26 @@ def _compared(part: Part, case: str, answer: Answer) -> Answer:
 
 
 def _cost_the_same(answers: Answers, others: Answers) -> bool:
-    # Within a factor of 2: an n × n and an n × d × d tensor are further apart, and a loop too. The
-    # products of tiles are counted one by one.
     for case, theirs in others.items():
         mine = answers.get(case, MISSING)
         if isinstance(mine, Raised) or isinstance(theirs, Raised):
             continue
-        for name in _COUNTED:
-            if name in theirs:
-                if name not in mine or mine[name].shape != theirs[name].shape:
-                    return False
-                if name == "products":
-                    if not torch.equal(mine[name], theirs[name]):
-                        return False
-                    continue
-                ratio = mine[name] / theirs[name]
-                if not ((ratio > 0.5) & (ratio < 2)).all():
-                    return False
+        for name in _COUNTED & theirs.keys():
+            if name not in mine or mine[name].shape != theirs[name].shape:
+                return False
+            if not _counted_alike(name, mine[name], theirs[name]):
+                return False
     return True
+
+
+def _counted_alike(name: str, mine: torch.Tensor, theirs: torch.Tensor) -> bool:
+    if name == "products":
+        return torch.equal(mine, theirs)
+    if name == "outside":  # whether something is read there, and whether something is written
+        return torch.equal(mine > 0, theirs > 0)
+    # Within a factor of 2: an n × n and an n × d × d tensor are further apart, and a loop too.
+    ratio = mine / theirs
+    return bool(((ratio > 0.5) & (ratio < 2)).all())
 
 
 def close(a: object, b: torch.Tensor, beside: float = 0.0) -> bool:

@@ -30,7 +30,9 @@ WRONG = {
     },
     "flash_attention_kernel": {
         # Its result is hidden, by −∞; on a GPU it may lie anywhere.
-        variant(FLASH, "keys_loaded_without_a_mask_and_hidden", KEYS_WITHOUT_MASK): "",
+        variant(FLASH, "keys_read_beyond_the_last", KEYS_WITHOUT_MASK): (
+            "keys loaded without a mask and hidden"
+        ),
         variant(FLASH, "maximum_from_minus_100_on", {
             'tl.full((BLOCK_Q,), -float("inf"), tl.float32)': "tl.full((BLOCK_Q,), -100.0, "
             "tl.float32)",
