@@ -85,7 +85,7 @@ def classroom(tmp_path_factory: pytest.TempPathFactory) -> Classroom:
             (file.parent / "triton.py").write_text("raise SystemExit")
         classroom.submit(student)
     classroom.collect()
-    classroom.autograde("--ExecuteAndJudge.exercise_seconds=12")
+    classroom.autograde()
     return classroom
 
 
